@@ -92,7 +92,7 @@ func (d *decoder) option(into reflect.Value, f field, t *Table) {
 	switch {
 	case v != nil:
 		if f.secret {
-			v.markSecrets(Option{Secret: true})
+			v.hide()
 		}
 		before := len(d.problems)
 		d.value(into, v, key, f)

@@ -65,7 +65,8 @@ func (t *Table) MarkSecrets(options []Option) {
 
 func (v *Value) markSecrets(o Option) {
 	if o.Secret {
-		v.Secret = true
+		v.hide()
+		return
 	}
 	for _, e := range v.List {
 		e.markSecrets(o)
@@ -75,11 +76,24 @@ func (v *Value) markSecrets(o Option) {
 	}
 	if strings.HasPrefix(o.Type, "table of") {
 		for _, e := range v.Table.All() {
-			e.markSecrets(Option{Secret: o.Secret, Type: strings.TrimPrefix(o.Type, "table of "), Options: o.Options})
+			e.markSecrets(Option{Type: strings.TrimPrefix(o.Type, "table of "), Options: o.Options})
 		}
 		return
 	}
 	v.Table.MarkSecrets(o.Options)
+}
+
+// hide marks a value and all that it holds as secret.
+func (v *Value) hide() {
+	v.Secret = true
+	for _, e := range v.List {
+		e.hide()
+	}
+	if v.Table != nil {
+		for _, e := range v.Table.All() {
+			e.hide()
+		}
+	}
 }
 
 // field is a struct field that is an option.

@@ -2,7 +2,6 @@ package config
 
 import (
 	"errors"
-	"fmt"
 	"math"
 	"strconv"
 	"strings"
@@ -124,5 +123,3 @@ func FormatDuration(d time.Duration) string {
 
 // MarshalText writes the size so that ParseSize reads it back.
 func (s Size) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
-
-var _ fmt.Stringer = Size(0)

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -22,24 +23,28 @@ func (t *Table) Text() string {
 // writeTable writes scalars first: TOML has no way back from a sub-table's header.
 func writeTable(b *strings.Builder, t *Table, path []string) {
 	for k, v := range t.All() {
-		if v.Kind != KindTable && !isTableList(v) {
+		if !hasHeader(v) {
 			b.WriteString(quoteKey(k) + " = ")
 			writeValue(b, v, looksSecret(k))
 			b.WriteByte('\n')
 		}
 	}
 	for k, v := range t.All() {
+		if !hasHeader(v) {
+			continue
+		}
 		sub := append(path[:len(path):len(path)], quoteKey(k))
 		header := strings.Join(sub, ".")
-		switch {
-		case v.Kind == KindTable:
-			writeHeader(b, "["+header+"]")
-			writeTable(b, v.Table, sub)
-		case isTableList(v):
-			for _, e := range v.List {
-				writeHeader(b, "[["+header+"]]")
-				writeTable(b, e.Table, sub)
+		if v.Kind == KindTable {
+			if !onlyHeaders(v.Table) {
+				writeHeader(b, "["+header+"]")
 			}
+			writeTable(b, v.Table, sub)
+			continue
+		}
+		for _, e := range v.List {
+			writeHeader(b, "[["+header+"]]")
+			writeTable(b, e.Table, sub)
 		}
 	}
 }
@@ -51,21 +56,30 @@ func writeHeader(b *strings.Builder, header string) {
 	b.WriteString(header + "\n")
 }
 
-func isTableList(v *Value) bool {
-	if v.Kind != KindList || len(v.List) == 0 || v.Secret {
+// hasHeader reports whether v is written under a header of its own.
+func hasHeader(v *Value) bool {
+	if v.Secret {
 		return false
 	}
-	for _, e := range v.List {
-		if e.Kind != KindTable {
+	if v.Kind != KindList || len(v.List) == 0 {
+		return v.Kind == KindTable
+	}
+	return !slices.ContainsFunc(v.List, func(e *Value) bool { return e.Kind != KindTable || e.Secret })
+}
+
+// onlyHeaders reports whether t needs no header of its own: those of its
+// sub-tables imply it.
+func onlyHeaders(t *Table) bool {
+	for _, v := range t.All() {
+		if !hasHeader(v) {
 			return false
 		}
 	}
-	return true
+	return t.Len() > 0
 }
 
 func writeValue(b *strings.Builder, v *Value, secret bool) {
-	switch {
-	case v.Secret || secret && (v.Kind == KindString && v.Str != "" || v.Kind == KindInt):
+	if v.Secret || secret && (v.Kind == KindString && v.Str != "" || v.Kind == KindInt) {
 		b.WriteString(quoteString(Redacted))
 		return
 	}
