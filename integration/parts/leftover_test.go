@@ -49,3 +49,13 @@ func processesNaming(t *testing.T, dir string) []string {
 	}
 	return found
 }
+
+// awaitTrue fails with complaint when f does not become true in time.
+func awaitTrue(t *testing.T, complaint string, f func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(readyTimeout); !f(); time.Sleep(readyPoll) {
+		if time.Now().After(deadline) {
+			t.Fatal(complaint)
+		}
+	}
+}
