@@ -95,7 +95,7 @@ func ParseDuration(s string) (time.Duration, error) {
 		sum += time.Duration(n) * unit.length
 		rest = after
 	}
-	if rest == "" && sum > 0 {
+	if rest == "" && rest != s {
 		return sum, nil
 	}
 	d, err := time.ParseDuration(rest)

@@ -16,16 +16,16 @@ const Redacted = "***"
 // secret, token and the like) and the passwords in URLs.
 func (t *Table) Text() string {
 	var b strings.Builder
-	writeTable(&b, t, nil)
+	writeTable(&b, t, nil, false)
 	return b.String()
 }
 
 // writeTable writes scalars first: TOML has no way back from a sub-table's header.
-func writeTable(b *strings.Builder, t *Table, path []string) {
+func writeTable(b *strings.Builder, t *Table, path []string, secret bool) {
 	for k, v := range t.All() {
 		if !hasHeader(v) {
 			b.WriteString(quoteKey(k) + " = ")
-			writeValue(b, v, looksSecret(k))
+			writeValue(b, v, secret || looksSecret(k))
 			b.WriteByte('\n')
 		}
 	}
@@ -39,12 +39,12 @@ func writeTable(b *strings.Builder, t *Table, path []string) {
 			if !onlyHeaders(v.Table) {
 				writeHeader(b, "["+header+"]")
 			}
-			writeTable(b, v.Table, sub)
+			writeTable(b, v.Table, sub, secret || looksSecret(k))
 			continue
 		}
 		for _, e := range v.List {
 			writeHeader(b, "[["+header+"]]")
-			writeTable(b, e.Table, sub)
+			writeTable(b, e.Table, sub, secret || looksSecret(k))
 		}
 	}
 }
