@@ -12,6 +12,9 @@ import (
 // environment, or when dir is still there. It is for the time after clean-up.
 func expectNothingLeft(t *testing.T, dir string) {
 	t.Helper()
+	if dir == "" {
+		t.Fatal("the part did not start")
+	}
 	var left []string
 	// Helpers of a part that notice its end by themselves need a moment.
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(readyPoll) {

@@ -60,7 +60,7 @@ wait
 func LibvirtQEMU(tb TB, guests int) *QEMUHypervisor {
 	tb.Helper()
 	if os.Geteuid() != 0 {
-		tb.Fatalf("QEMU guests with their own network need root: run the tests as root")
+		tb.Fatalf("QEMU guests with their own network need root: scripts/test.sh runs the tests with sudo")
 	}
 	dir := newDir(tb)
 	makeDirs(tb, dir, "etc/libvirt", "var/lib/libvirt/images", "var/cache/libvirt", "var/log/libvirt", "sock")
