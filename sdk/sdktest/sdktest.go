@@ -1,0 +1,376 @@
+// Package sdktest runs a plugin through the real protocol in go test, without a
+// host: in a process of its own, over the same handshake, encryption and
+// messages that the host uses.
+//
+// The test binary itself serves as the plugin's executable:
+//
+//	func TestMain(m *testing.M) { sdktest.Main(m, Plugin()) }
+//
+//	func TestPoll(t *testing.T) {
+//		p := sdktest.Start(t, `greeting = "hello"`)
+//		samples, err := p.Poll(t.Context())
+//		...
+//	}
+package sdktest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/go-plugin"
+
+	"github.com/nephoscope/nepho/sdk"
+	"github.com/nephoscope/nepho/sdk/config"
+	"github.com/nephoscope/nepho/sdk/protocol"
+	"github.com/nephoscope/nepho/sdk/wire"
+)
+
+// Main is to be called by TestMain: it runs the tests, or serves the plugin when
+// the kit started this binary as one.
+func Main(m *testing.M, p sdk.Plugin) {
+	if os.Getenv(protocol.CookieKey) != "" {
+		sdk.Serve(p)
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// Options of a plugin's process and its instance.
+type Options struct {
+	// Config is the instance's TOML: its options, without a table header.
+	Config string
+	// Instance is the instance's name; "test" if empty.
+	Instance string
+	Meters   []string
+	Tags     map[string]string
+	// StateDir survives restarts; a temporary one if empty.
+	StateDir        string
+	Interval        time.Duration
+	Concurrency     int
+	ResourceTimeout time.Duration
+	// Env is added to the process's environment, which is empty otherwise but for
+	// PATH and HOME.
+	Env []string
+	// Executable is started instead of the test binary, to try a built plugin.
+	Executable string
+}
+
+// Plugin is a plugin's process with one instance.
+type Plugin struct {
+	tb     testing.TB
+	o      Options
+	client *plugin.Client
+	calls  *protocol.Client
+	stderr *buffer
+}
+
+// Start starts the plugin and an instance of it; it fails the test when that
+// fails. The process ends with the test.
+func Start(tb testing.TB, toml string) *Plugin {
+	tb.Helper()
+	return StartWith(tb, Options{Config: toml})
+}
+
+// StartWith is Start with all options.
+func StartWith(tb testing.TB, o Options) *Plugin {
+	tb.Helper()
+	p, err := Launch(tb, o)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return p
+}
+
+// Launch is StartWith for tests that expect an error. Mistakes in the options
+// come as config.Problem values joined into the error.
+func Launch(tb testing.TB, o Options) (*Plugin, error) {
+	tb.Helper()
+	if o.Instance == "" {
+		o.Instance = "test"
+	}
+	if o.StateDir == "" {
+		o.StateDir = filepath.Join(tb.TempDir(), "state")
+	}
+	p := &Plugin{tb: tb, o: o}
+	tb.Cleanup(p.end)
+	return p, p.start()
+}
+
+func (p *Plugin) start() error {
+	executable := p.o.Executable
+	if executable == "" {
+		var err error
+		if executable, err = os.Executable(); err != nil {
+			return err
+		}
+	}
+	p.stderr = &buffer{}
+	cmd := exec.Command(executable)
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}, p.o.Env...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	p.client = plugin.NewClient(&plugin.ClientConfig{
+		HandshakeConfig:  protocol.Handshake,
+		VersionedPlugins: protocol.PluginSet(&protocol.Adapter{}),
+		Cmd:              cmd,
+		SkipHostEnv:      true,
+		AutoMTLS:         true,
+		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
+		Logger:           hclog.NewNullLogger(),
+		Stderr:           p.stderr,
+		StartTimeout:     time.Minute,
+	})
+	conn, err := p.client.Client()
+	if err != nil {
+		return fmt.Errorf("cannot start the plugin: %w\n%s", err, p.Stderr())
+	}
+	set, err := conn.Dispense(protocol.Set)
+	if err != nil {
+		return err
+	}
+	p.calls = set.(*protocol.Client)
+	table, problems := config.Parse("test.toml", []byte(p.o.Config))
+	if len(problems) > 0 {
+		return config.Join(problems)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	reply, err := p.calls.Start(ctx, &wire.StartRequest{
+		Instance: p.o.Instance, Options: protocol.EncodeTable(table), Meters: p.o.Meters, Tags: p.o.Tags,
+		StateDir: p.o.StateDir, IntervalNs: int64(p.o.Interval), Concurrency: uint32(p.o.Concurrency),
+		ResourceTimeoutNs: int64(p.o.ResourceTimeout), LogLevel: "debug",
+	})
+	if err != nil {
+		return err
+	}
+	if len(reply.Problems) > 0 {
+		return config.Join(protocol.DecodeProblems(reply.Problems))
+	}
+	if reply.Error != "" {
+		return errors.New(reply.Error)
+	}
+	return nil
+}
+
+// Describe asks the plugin what it is.
+func (p *Plugin) Describe(ctx context.Context) (*wire.Description, error) {
+	return p.calls.Describe(ctx, &wire.DescribeRequest{})
+}
+
+// Check validates options through the protocol.
+func (p *Plugin) Check(ctx context.Context, toml string) ([]config.Problem, error) {
+	table, problems := config.Parse("test.toml", []byte(toml))
+	if len(problems) > 0 {
+		return problems, nil
+	}
+	r, err := p.calls.Check(ctx, &wire.CheckRequest{Instance: p.o.Instance, Options: protocol.EncodeTable(table)})
+	return protocol.DecodeProblems(r.GetProblems()), err
+}
+
+// Poll polls once. The samples are those that arrived, also when an error did.
+func (p *Plugin) Poll(ctx context.Context) ([]sdk.Sample, error) {
+	batches, err := p.PollBatches(ctx)
+	return samples(batches), err
+}
+
+// PollBatches is Poll for tests that look at batches or events.
+func (p *Plugin) PollBatches(ctx context.Context) ([]*sdk.Batch, error) {
+	stream, err := p.calls.Pollster.Poll(ctx, &wire.PollRequest{Instance: p.o.Instance})
+	if err != nil {
+		return nil, err
+	}
+	var batches []*sdk.Batch
+	for {
+		r, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return batches, errors.New("the poll ended without a summary")
+		}
+		if err != nil {
+			return batches, err
+		}
+		if len(r.Batch) > 0 {
+			b, err := sdk.DecodeBatch(r.Batch)
+			if err != nil {
+				return batches, err
+			}
+			batches = append(batches, b)
+		}
+		if r.Summary != nil {
+			if r.Summary.Error != "" {
+				return batches, errors.New(r.Summary.Error)
+			}
+			return batches, nil
+		}
+	}
+}
+
+// Transform gives the samples to the plugin as one batch.
+func (p *Plugin) Transform(ctx context.Context, in ...sdk.Sample) ([]sdk.Sample, error) {
+	data, err := encode(in)
+	if err != nil {
+		return nil, err
+	}
+	return p.TransformBatch(ctx, data)
+}
+
+// TransformBatch gives an encoded batch to the plugin; nil has it flush what is
+// due by time.
+func (p *Plugin) TransformBatch(ctx context.Context, data []byte) ([]sdk.Sample, error) {
+	r, err := p.calls.Transformer.Transform(ctx, &wire.TransformRequest{Instance: p.o.Instance, Batch: data})
+	if err != nil {
+		return nil, err
+	}
+	if r.Error != "" {
+		return nil, errors.New(r.Error)
+	}
+	var batches []*sdk.Batch
+	for _, data := range r.Batches {
+		b, err := sdk.DecodeBatch(data)
+		if err != nil {
+			return nil, err
+		}
+		batches = append(batches, b)
+	}
+	return samples(batches), nil
+}
+
+// Publish gives the samples to the plugin as one batch. The error is nil, an
+// *sdk.Refused, an *sdk.Later, or any other that asks for a retry.
+func (p *Plugin) Publish(ctx context.Context, in ...sdk.Sample) error {
+	data, err := encode(in)
+	if err != nil {
+		return err
+	}
+	return p.PublishBatch(ctx, data)
+}
+
+// PublishBatch gives an encoded batch to the plugin.
+func (p *Plugin) PublishBatch(ctx context.Context, data []byte) error {
+	r, err := p.calls.Publisher.Publish(ctx, &wire.PublishRequest{Instance: p.o.Instance, Batch: data})
+	if err != nil {
+		return err
+	}
+	switch reason := errors.New(r.Reason); r.Outcome {
+	case wire.PublishReply_DONE:
+		return nil
+	case wire.PublishReply_REFUSED:
+		if len(r.Rows) == 0 {
+			return sdk.Refuse(reason)
+		}
+		rows := make([]int, len(r.Rows))
+		for i, row := range r.Rows {
+			rows[i] = int(row)
+		}
+		return sdk.RefuseRows(reason, rows)
+	default:
+		if r.RetryAfterNs > 0 {
+			return sdk.RetryAfter(reason, time.Duration(r.RetryAfterNs))
+		}
+		return reason
+	}
+}
+
+// Stop stops the instance as the host does; the process goes on.
+func (p *Plugin) Stop(ctx context.Context) error {
+	r, err := p.calls.Stop(ctx, &wire.StopRequest{Instance: p.o.Instance})
+	if err != nil {
+		return err
+	}
+	if r.Error != "" {
+		return errors.New(r.Error)
+	}
+	return nil
+}
+
+// PID is the plugin's process.
+func (p *Plugin) PID() int { return p.client.ReattachConfig().Pid }
+
+// Kill ends the process with SIGKILL and waits until it is gone.
+func (p *Plugin) Kill() {
+	syscall.Kill(p.PID(), syscall.SIGKILL)
+	for !p.client.Exited() {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// Restart starts the plugin and its instance anew, after Kill or Stop.
+func (p *Plugin) Restart() {
+	p.tb.Helper()
+	p.client.Kill()
+	if err := p.start(); err != nil {
+		p.tb.Fatal(err)
+	}
+}
+
+// Stderr is what the process printed and logged.
+func (p *Plugin) Stderr() string { return p.stderr.String() }
+
+func (p *Plugin) end() {
+	if p.client == nil {
+		return
+	}
+	if p.calls != nil && !p.client.Exited() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if err := p.Stop(ctx); err != nil {
+			p.tb.Logf("stopping the instance: %v", err)
+		}
+	}
+	p.client.Kill()
+}
+
+func samples(batches []*sdk.Batch) []sdk.Sample {
+	var out []sdk.Sample
+	for _, b := range batches {
+		for _, s := range b.Samples() {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+func encode(in []sdk.Sample) ([]byte, error) {
+	batches, err := sdk.Build("sdktest", func(out *sdk.Builder) error {
+		for _, s := range in {
+			out.Add(s)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(batches) != 1 {
+		return nil, fmt.Errorf("%d samples make %d batches; a call takes one", len(in), len(batches))
+	}
+	return batches[0].Encode()
+}
+
+// buffer keeps what the process prints.
+type buffer struct {
+	mu sync.Mutex
+	b  []byte
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.b) < 1<<20 {
+		b.b = append(b.b, p...)
+	}
+	return len(p), nil
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return string(b.b)
+}

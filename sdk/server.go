@@ -1,0 +1,223 @@
+package sdk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/nephoscope/nepho/sdk/config"
+	"github.com/nephoscope/nepho/sdk/glob"
+	"github.com/nephoscope/nepho/sdk/protocol"
+	"github.com/nephoscope/nepho/sdk/wire"
+)
+
+// server answers the host for all instances of one plugin.
+type server struct {
+	wire.UnimplementedPluginServer
+	wire.UnimplementedPollsterServer
+	wire.UnimplementedSourceServer
+	wire.UnimplementedTransformerServer
+	wire.UnimplementedPublisherServer
+	wire.UnimplementedStorageServer
+
+	p    Plugin
+	kind Kind
+	log  *slog.Logger
+
+	mu        sync.Mutex
+	instances map[string]*instance
+}
+
+// instance is a configured plugin.
+type instance struct {
+	impl     any
+	env      Env
+	states   []stateLog
+	tags     map[string]string
+	sequence sequence
+	ids      randomIDs
+	each     eachState
+
+	mu    sync.Mutex
+	since time.Time // when the call under way began; zero: none is
+}
+
+func newServer(p Plugin, log *slog.Logger) (*server, error) {
+	kind, err := p.Kind()
+	if err != nil {
+		return nil, err
+	}
+	return &server{p: p, kind: kind, log: log, instances: map[string]*instance{}}, nil
+}
+
+// Describe implements the service Plugin.
+func (s *server) Describe(context.Context, *wire.DescribeRequest) (*wire.Description, error) {
+	return s.p.describe(s.kind), nil
+}
+
+func (p Plugin) describe(kind Kind) *wire.Description {
+	d := &wire.Description{
+		Kind: string(kind), Name: p.Name, Version: p.version(), Summary: p.Summary,
+		SampleConfig: p.SampleConfig(), Sdk: protocol.SDKVersion,
+	}
+	for _, o := range config.Options(p.New()) {
+		d.Options = append(d.Options, &wire.Option{
+			Name: o.Name, Type: o.Type, Default: o.Default, Doc: o.Doc, Required: o.Required, Secret: o.Secret})
+	}
+	for _, m := range p.Meters {
+		d.Meters = append(d.Meters, &wire.MeterDescription{
+			Name: m.Name, Type: wire.MeterType(m.Type), Unit: m.Unit, Doc: m.Doc})
+	}
+	return d
+}
+
+// Check validates an instance's options and tells all that is wrong with them.
+func (p Plugin) Check(options *config.Table) []config.Problem {
+	return options.Decode(p.New())
+}
+
+// Check implements the service Plugin.
+func (s *server) Check(_ context.Context, r *wire.CheckRequest) (*wire.CheckReply, error) {
+	return &wire.CheckReply{Problems: protocol.EncodeProblems(s.p.Check(protocol.DecodeTable(r.Options)))}, nil
+}
+
+// Start implements the service Plugin.
+func (s *server) Start(ctx context.Context, r *wire.StartRequest) (*wire.StartReply, error) {
+	s.mu.Lock()
+	_, running := s.instances[r.Instance]
+	s.mu.Unlock()
+	if running {
+		return nil, status.Errorf(codes.AlreadyExists, "instance %q is running", r.Instance)
+	}
+	in := &instance{impl: s.p.New(), tags: r.Tags}
+	if problems := protocol.DecodeTable(r.Options).Decode(in.impl); len(problems) > 0 {
+		return &wire.StartReply{Problems: protocol.EncodeProblems(problems)}, nil
+	}
+	meters, err := glob.Compile(r.Meters)
+	if err != nil {
+		return nil, status.Error(codes.InvalidArgument, err.Error())
+	}
+	if r.StateDir != "" {
+		if err := os.MkdirAll(r.StateDir, 0o750); err != nil {
+			return &wire.StartReply{Error: err.Error()}, nil
+		}
+	}
+	in.env = Env{
+		Instance: r.Instance, Log: instanceLog(s.log, r.Instance, r.LogLevel), StateDir: r.StateDir,
+		Interval:    time.Duration(r.IntervalNs),
+		Concurrency: max(1, int(r.Concurrency)), ResourceTimeout: time.Duration(r.ResourceTimeoutNs),
+		meters: meters, states: &in.states,
+	}
+	if starter, ok := in.impl.(Starter); ok {
+		if err := s.safely(in, func() error { return starter.Start(ctx, in.env) }); err != nil {
+			return &wire.StartReply{Error: errors.Join(err, s.stop(ctx, in)).Error()}, nil
+		}
+	}
+	reply := &wire.StartReply{}
+	if f, ok := in.impl.(Flusher); ok {
+		reply.FlushIntervalNs = int64(f.FlushInterval())
+	}
+	s.mu.Lock()
+	s.instances[r.Instance] = in
+	s.mu.Unlock()
+	return reply, nil
+}
+
+// Stop implements the service Plugin.
+func (s *server) Stop(ctx context.Context, r *wire.StopRequest) (*wire.StopReply, error) {
+	s.mu.Lock()
+	in := s.instances[r.Instance]
+	delete(s.instances, r.Instance)
+	s.mu.Unlock()
+	if in == nil {
+		return &wire.StopReply{}, nil
+	}
+	in.idle(ctx)
+	reply := &wire.StopReply{}
+	if err := s.stop(ctx, in); err != nil {
+		reply.Error = err.Error()
+	}
+	return reply, nil
+}
+
+func (s *server) stop(ctx context.Context, in *instance) error {
+	var errs []error
+	if stopper, ok := in.impl.(Stopper); ok {
+		errs = append(errs, s.safely(in, func() error { return stopper.Stop(ctx) }))
+	}
+	for _, state := range in.states {
+		errs = append(errs, state.close())
+	}
+	return errors.Join(errs...)
+}
+
+// idle waits until the call under way returned, or ctx ended.
+func (in *instance) idle(ctx context.Context) {
+	for ctx.Err() == nil {
+		if leave, err := in.enter(); err == nil {
+			leave()
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// enter begins a call. A call that has been given up by the host but goes on is
+// never joined by a second one: the host learns how long it has been going on,
+// and may restart the process.
+func (in *instance) enter() (leave func(), err error) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if !in.since.IsZero() {
+		return nil, status.Errorf(codes.Aborted, "the call before has not returned for %v", time.Since(in.since).Round(time.Millisecond))
+	}
+	in.since = time.Now()
+	return func() {
+		in.mu.Lock()
+		in.since = time.Time{}
+		in.mu.Unlock()
+	}, nil
+}
+
+// call finds the instance and begins a call to it.
+func (s *server) call(name string) (*instance, func(), error) {
+	s.mu.Lock()
+	in := s.instances[name]
+	s.mu.Unlock()
+	if in == nil {
+		return nil, nil, status.Errorf(codes.NotFound, "instance %q is not running", name)
+	}
+	leave, err := in.enter()
+	return in, leave, err
+}
+
+func (in *instance) output(ids idSource, emit func([]byte) error) *output {
+	return &output{instance: in.env.Instance, meters: in.env.meters, tags: in.tags, ids: ids, sequence: &in.sequence, emit: emit}
+}
+
+// safely calls an author's code: a panic there ends the call, not the process.
+func (s *server) safely(in *instance, call func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the plugin panicked: %v", p)
+			in.env.Log.Error("panic", "value", fmt.Sprint(p), "stack", string(debug.Stack()))
+		}
+	}()
+	return call()
+}
+
+// describeError gives an error's text; nil is "".
+func describeError(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}

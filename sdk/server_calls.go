@@ -1,0 +1,223 @@
+package sdk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/nephoscope/nepho/sdk/wire"
+)
+
+// errCallOver is what a builder hears that outlives its call.
+var errCallOver = errors.New("the call that the samples belong to is over")
+
+// Poll implements the service Pollster.
+func (s *server) Poll(r *wire.PollRequest, stream grpc.ServerStreamingServer[wire.PollReply]) error {
+	in, leave, err := s.call(r.Instance)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	o := in.output(&in.ids, func(data []byte) error { return stream.Send(&wire.PollReply{Batch: data}) })
+	defer o.close(errCallOver)
+	b := newBuilder(o)
+	ctx := context.WithValue(stream.Context(), eachKey{}, &eachCall{in: in, s: s})
+	err = s.safely(in, func() error { return poll(ctx, in.impl, b) })
+	b.Flush()
+	summary := &wire.PollSummary{Error: describeError(errors.Join(err, b.Err()))}
+	summary.Resources, summary.Failed = in.each.counts()
+	return stream.Send(&wire.PollReply{Summary: summary})
+}
+
+func poll(ctx context.Context, impl any, b *Builder) error {
+	if p, ok := impl.(Pollster); ok {
+		return p.Poll(ctx, b)
+	}
+	p := impl.(ResourcePollster)
+	resources, err := p.Discover(ctx)
+	if err != nil {
+		return fmt.Errorf("cannot discover resources: %w", err)
+	}
+	return PollEach(ctx, resources, b, p.PollResource)
+}
+
+// Transform implements the service Transformer.
+func (s *server) Transform(ctx context.Context, r *wire.TransformRequest) (*wire.TransformReply, error) {
+	in, leave, err := s.call(r.Instance)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	reply := new(wire.TransformReply)
+	emit := func(data []byte) error {
+		reply.Batches = append(reply.Batches, data)
+		return nil
+	}
+	if len(r.Batch) == 0 {
+		err = s.flush(ctx, in, emit)
+	} else {
+		err = s.transform(ctx, in, r.Batch, emit)
+	}
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		reply.Batches, reply.Error = nil, err.Error()
+	}
+	return reply, nil
+}
+
+func (s *server) flush(ctx context.Context, in *instance, emit func([]byte) error) error {
+	f, ok := in.impl.(Flusher)
+	if !ok {
+		return nil
+	}
+	b := newBuilder(in.output(&in.ids, emit))
+	return s.inStates(in, [16]byte{}, func() error {
+		err := s.safely(in, func() error { return f.Flush(ctx, time.Now(), b) })
+		b.Flush()
+		return errors.Join(err, b.Err())
+	})
+}
+
+func (s *server) transform(ctx context.Context, in *instance, data []byte, emit func([]byte) error) error {
+	batch, err := DecodeBatch(data)
+	if err != nil {
+		return err
+	}
+	id := batch.ID()
+	chosen := in.choose(batch)
+	if chosen == 0 {
+		return emit(data)
+	}
+	var rest *Batch
+	if chosen < batch.Meters() || batch.Events() > 0 {
+		// What the instance is not asked for goes on as it is.
+		if rest, err = DecodeBatch(data); err != nil {
+			return err
+		}
+		rest.Keep(func(i int) bool { return !in.env.Wants(rest.Meter(rest.MeterOf(i)).Name) })
+		batch.Keep(func(i int) bool { return in.env.Wants(batch.Meter(batch.MeterOf(i)).Name) })
+		batch.KeepEvents(func(int) bool { return false })
+	}
+	// The ids depend on the batch and the instance alone: transforming it again
+	// gives its samples the same ones.
+	b := newBuilder(in.output(&derivedIDs{of: id, instance: in.env.Instance}, emit))
+	return s.inStates(in, id, func() error {
+		err := s.safely(in, func() error { return in.impl.(Transformer).Transform(ctx, batch, b) })
+		if err != nil {
+			return err
+		}
+		b.Flush()
+		if rest != nil && rest.Len()+rest.Events() > 0 {
+			rest, err := rest.Encode()
+			if err != nil {
+				return err
+			}
+			if err := emit(rest); err != nil {
+				return err
+			}
+		}
+		if b.drops > 0 {
+			in.env.Log.Warn("some results are no samples and were left out", "error", b.Err())
+			return nil
+		}
+		return b.Err()
+	})
+}
+
+// choose counts the entries of the meter table that the instance is asked for.
+func (in *instance) choose(b *Batch) int {
+	n := 0
+	for m := range b.Meters() {
+		if in.env.Wants(b.Meter(m).Name) {
+			n++
+		}
+	}
+	return n
+}
+
+// inStates makes what call changes in the instance's states whole: all of it is
+// kept, or nothing.
+func (s *server) inStates(in *instance, batch [16]byte, call func() error) error {
+	for _, state := range in.states {
+		state.begin(batch)
+	}
+	err := call()
+	for _, state := range in.states {
+		if err != nil {
+			state.rollback()
+		}
+		if e := state.commit(); e != nil {
+			in.env.Log.Error("the state is safe from restarts again when its file can be written", "error", e)
+		}
+	}
+	return err
+}
+
+// Publish implements the service Publisher.
+func (s *server) Publish(ctx context.Context, r *wire.PublishRequest) (*wire.PublishReply, error) {
+	in, leave, err := s.call(r.Instance)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	batch, err := DecodeBatch(r.Batch)
+	if err != nil {
+		return &wire.PublishReply{Outcome: wire.PublishReply_REFUSED, Reason: err.Error()}, nil
+	}
+	err = s.safely(in, func() error { return in.impl.(Publisher).Publish(ctx, batch) })
+	if err == nil {
+		return &wire.PublishReply{Outcome: wire.PublishReply_DONE}, nil
+	}
+	reply := &wire.PublishReply{Outcome: wire.PublishReply_RETRY, Reason: err.Error()}
+	refused, later := split(err)
+	if refused != nil {
+		reply.Outcome = wire.PublishReply_REFUSED
+		if refused.Rows != nil && len(refused.Rows) == 0 {
+			reply.Outcome = wire.PublishReply_DONE // none of the rows
+		}
+		for _, row := range refused.Rows {
+			reply.Rows = append(reply.Rows, uint32(row))
+		}
+	} else if later != nil {
+		reply.RetryAfterNs = int64(later.After)
+	}
+	return reply, nil
+}
+
+// Query implements the service Storage.
+func (s *server) Query(r *wire.QueryRequest, stream grpc.ServerStreamingServer[wire.QueryReply]) error {
+	s.mu.Lock()
+	in := s.instances[r.Storage]
+	s.mu.Unlock()
+	if in == nil {
+		return stream.Send(&wire.QueryReply{Id: r.Id, Last: true, Error: fmt.Sprintf("instance %q is not running", r.Storage)})
+	}
+	err := s.safely(in, func() error {
+		for batch, err := range in.impl.(Storage).Query(stream.Context(), decodeQuery(r)) {
+			if err != nil {
+				return err
+			}
+			data, err := batch.Encode()
+			if err == nil {
+				err = stream.Send(&wire.QueryReply{Id: r.Id, Batch: data})
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return stream.Send(&wire.QueryReply{Id: r.Id, Last: true, Error: describeError(err)})
+}
+
+func decodeQuery(r *wire.QueryRequest) Query {
+	return Query{
+		Meters: r.Meters, Resources: r.Resources, From: time.Unix(0, r.From).UTC(), To: time.Unix(0, r.To).UTC(),
+		Granularity: time.Duration(r.GranularityNs), Aggregation: r.Aggregation,
+	}
+}

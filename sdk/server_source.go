@@ -1,0 +1,272 @@
+package sdk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/nephoscope/nepho/sdk/wire"
+)
+
+// relistenPause is how long a source that returned early rests.
+const relistenPause = time.Second
+
+// Listen implements the service Source.
+func (s *server) Listen(stream grpc.BidiStreamingServer[wire.ToSource, wire.FromSource]) error {
+	first, err := stream.Recv()
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	in := s.instances[first.Instance]
+	s.mu.Unlock()
+	if in == nil {
+		return status.Errorf(codes.NotFound, "instance %q is not running", first.Instance)
+	}
+	leave, err := in.enter()
+	if err != nil {
+		return err
+	}
+	defer leave()
+	ctx, cancel := context.WithCancelCause(stream.Context())
+	defer cancel(nil)
+	l := &listening{
+		in: in, ctx: ctx, stream: stream, credit: make(chan struct{}, max(1, int(first.Credit))),
+		open: map[uint64]func(error){}, questions: map[uint64]chan *wire.QueryReply{},
+	}
+	go func() { cancel(l.receive()) }()
+	for ctx.Err() == nil {
+		err := s.safely(in, func() error { return l.serve() })
+		if ctx.Err() == nil {
+			in.env.Log.Error("listening ended and begins again", "error", err)
+			select {
+			case <-ctx.Done():
+			case <-time.After(relistenPause):
+			}
+		}
+	}
+	// What the host has not settled it will never settle on this stream.
+	l.settleAll(fmt.Errorf("the connection to the host ended: %w", context.Cause(ctx)))
+	return nil
+}
+
+// listening is one open Listen stream.
+type listening struct {
+	in     *instance
+	ctx    context.Context
+	stream grpc.BidiStreamingServer[wire.ToSource, wire.FromSource]
+	credit chan struct{} // holds one token per unsettled delivery
+	tags   atomic.Uint64
+
+	sending sync.Mutex
+
+	mu        sync.Mutex
+	open      map[uint64]func(error)
+	questions map[uint64]chan *wire.QueryReply
+	closed    error
+}
+
+func (l *listening) serve() error {
+	if n, ok := l.in.impl.(Notification); ok {
+		return n.Listen(l.ctx, l.Deliver)
+	}
+	return l.in.impl.(Alarm).Watch(l.ctx, l)
+}
+
+// receive takes settlements and answers until the stream ends.
+func (l *listening) receive() error {
+	for {
+		m, err := l.stream.Recv()
+		if err != nil {
+			return err
+		}
+		for _, settlement := range m.Settlements {
+			var err error
+			if settlement.Error != "" {
+				err = errors.New(settlement.Error)
+			}
+			l.settle(settlement.Tag, err)
+		}
+		if m.Answer != nil {
+			l.mu.Lock()
+			to := l.questions[m.Answer.Id]
+			l.mu.Unlock()
+			if to != nil {
+				select {
+				case to <- m.Answer:
+				case <-l.ctx.Done():
+				}
+			}
+		}
+	}
+}
+
+func (l *listening) settle(tag uint64, err error) {
+	l.mu.Lock()
+	settled := l.open[tag]
+	delete(l.open, tag)
+	l.mu.Unlock()
+	if settled != nil {
+		<-l.credit
+		settled(err)
+	}
+}
+
+func (l *listening) settleAll(err error) {
+	l.mu.Lock()
+	open := l.open
+	l.open, l.closed = nil, err
+	l.mu.Unlock()
+	for _, settled := range open {
+		settled(err)
+	}
+}
+
+// Deliver implements [Deliver] and [Host].
+func (l *listening) Deliver(ctx context.Context, fill func(*Builder) error, settled func(error)) error {
+	// One message may make several batches; it is settled with the last of them.
+	parts := &parts{settled: settled, waiting: 1}
+	b := newBuilder(l.in.output(&l.in.ids, func(data []byte) error { return l.send(ctx, data, parts.add()) }))
+	err := fill(b)
+	b.Flush()
+	if err == nil && b.drops == 0 {
+		err = b.Err()
+	} else if err == nil {
+		l.in.env.Log.Warn("some of a delivery are no samples and were left out", "error", b.Err())
+	}
+	if err != nil {
+		parts.forget()
+		return err
+	}
+	parts.done(nil)
+	return nil
+}
+
+func (l *listening) send(ctx context.Context, data []byte, settled func(error)) error {
+	select {
+	case l.credit <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-l.ctx.Done():
+		return context.Cause(l.ctx)
+	}
+	tag := l.tags.Add(1)
+	l.mu.Lock()
+	if l.closed != nil {
+		l.mu.Unlock()
+		return l.closed
+	}
+	l.open[tag] = settled
+	l.mu.Unlock()
+	return l.write(&wire.FromSource{Tag: tag, Batch: data})
+}
+
+func (l *listening) write(m *wire.FromSource) error {
+	l.sending.Lock()
+	defer l.sending.Unlock()
+	return l.stream.Send(m)
+}
+
+// Query implements [Host].
+func (l *listening) Query(ctx context.Context, storage string, q Query) iter.Seq2[*Batch, error] {
+	return func(yield func(*Batch, error) bool) {
+		id := l.tags.Add(1)
+		answers := make(chan *wire.QueryReply)
+		l.mu.Lock()
+		l.questions[id] = answers
+		l.mu.Unlock()
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		defer func() {
+			l.mu.Lock()
+			delete(l.questions, id)
+			l.mu.Unlock()
+			// An answer may be on its way to a reader that has gone.
+			go func() {
+				for {
+					select {
+					case <-answers:
+					case <-time.After(time.Second):
+						return
+					}
+				}
+			}()
+		}()
+		if err := l.write(&wire.FromSource{Query: encodeQuery(id, storage, q)}); err != nil {
+			yield(nil, err)
+			return
+		}
+		for {
+			var a *wire.QueryReply
+			select {
+			case a = <-answers:
+			case <-ctx.Done():
+				yield(nil, ctx.Err())
+				return
+			case <-l.ctx.Done():
+				yield(nil, context.Cause(l.ctx))
+				return
+			}
+			if a.Error != "" {
+				yield(nil, errors.New(a.Error))
+				return
+			}
+			if len(a.Batch) > 0 {
+				batch, err := DecodeBatch(a.Batch)
+				if !yield(batch, err) || err != nil {
+					return
+				}
+			}
+			if a.Last {
+				return
+			}
+		}
+	}
+}
+
+func encodeQuery(id uint64, storage string, q Query) *wire.QueryRequest {
+	return &wire.QueryRequest{
+		Id: id, Storage: storage, Meters: q.Meters, Resources: q.Resources, From: q.From.UnixNano(), To: q.To.UnixNano(),
+		GranularityNs: int64(q.Granularity), Aggregation: q.Aggregation,
+	}
+}
+
+// parts joins the settlements of the batches of one delivery.
+type parts struct {
+	mu      sync.Mutex
+	settled func(error)
+	waiting int
+	err     error
+}
+
+func (p *parts) add() func(error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.waiting++
+	return p.done
+}
+
+func (p *parts) done(err error) {
+	p.mu.Lock()
+	p.waiting--
+	p.err = errors.Join(p.err, err)
+	last, settled, err := p.waiting == 0, p.settled, p.err
+	p.mu.Unlock()
+	if last && settled != nil {
+		settled(err)
+	}
+}
+
+func (p *parts) forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.settled = nil
+}
