@@ -92,7 +92,8 @@ func RabbitMQ(tb TB, opts RabbitMQOptions) *Broker {
 		"RABBITMQ_DIST_PORT=" + strconv.Itoa(ports[1]),
 		"RABBITMQ_CTL_DIST_PORT_MIN=" + strconv.Itoa(ports[5]),
 		"RABBITMQ_CTL_DIST_PORT_MAX=" + strconv.Itoa(ports[9]),
-		"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=-kernel inet_dist_use_interface {127,0,0,1}",
+		// Idle schedulers would spin and take processor time from what is tested.
+		"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=-kernel inet_dist_use_interface {127,0,0,1} +sbwt none +sbwtdcpu none +sbwtdio none",
 		"ERL_EPMD_ADDRESS=127.0.0.1",
 		"ERL_EPMD_PORT=" + epmdPort,
 		// The server script then becomes the server, with nothing in between that
