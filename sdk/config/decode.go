@@ -48,6 +48,7 @@ func (t *Table) Decode(into any) []Problem {
 
 type decoder struct {
 	problems []Problem
+	unfilled bool // a value was passed over
 }
 
 func (d *decoder) add(pos Pos, key, hint, format string, args ...any) {
@@ -63,14 +64,16 @@ func (d *decoder) structure(into reflect.Value, t *Table) {
 	}
 	d.unknownKeys(t, known)
 
-	before := len(d.problems)
+	// Validate may rely on every field having been filled.
+	before, unfilled := len(d.problems), d.unfilled
+	d.unfilled = false
 	for _, f := range fields {
 		d.option(into.FieldByIndex(f.index), f, t)
 	}
-	// Validate may rely on every field having been filled.
-	if len(d.problems) == before {
+	if len(d.problems) == before && !d.unfilled {
 		d.validate(into, t)
 	}
+	d.unfilled = d.unfilled || unfilled
 }
 
 func (d *decoder) unknownKeys(t *Table, known []string) {

@@ -252,6 +252,33 @@ func TestValidate(t *testing.T) {
 	f("[sub]\nto = 2\nfrom = 3\nx = 1", "a.toml:4:1: sub.x: unknown option (known options: from, servers, to)\na.toml:3:1: sub.from: must not be above to, which is 2")
 }
 
+// What Expand could not expand is not called wrong a second time.
+func TestDecodePassesOverInvalid(t *testing.T) {
+	table := parse(t, "interval = '${NONE}'\nmodes = ['slow', '${NONE}']\nserver.url = 's'\n[sub]\nto = 13\nfrom = '${NONE}'")
+	var v struct {
+		options
+		Sub struct {
+			From any `toml:"from"`
+			validated2
+		} `toml:"sub"`
+	}
+	if problems := table.Expand(testEnv, testFile); len(problems) != 3 {
+		t.Fatalf("Expand: %v", problems)
+	}
+	if problems := table.Decode(&v); len(problems) > 0 || v.Interval != 0 || v.Modes != nil {
+		t.Errorf("problems: %v, decoded: %+v", problems, v)
+	}
+	if text := table.Text(); !strings.Contains(text, `interval = "(invalid)"`) {
+		t.Errorf("text:\n%s", text)
+	}
+}
+
+type validated2 struct {
+	To int `toml:"to"`
+}
+
+func (validated2) Validate() error { return errors.New("asked") }
+
 func TestValidateOfEmbedded(t *testing.T) {
 	var v struct {
 		Embedded

@@ -18,6 +18,8 @@ import (
 // and a variable that holds "file:/..." reads no file. "file:///..." is left
 // alone: it is an URL.
 //
+// A value that cannot be expanded becomes one of KindInvalid.
+//
 // env is usually os.LookupEnv and readFile os.ReadFile.
 func (t *Table) Expand(env func(string) (string, bool), readFile func(string) ([]byte, error)) []Problem {
 	e := expander{env: env, readFile: readFile}
@@ -58,8 +60,7 @@ func (e *expander) str(v *Value, path string) {
 	isFile := strings.HasPrefix(v.Str, "file:") && !strings.HasPrefix(v.Str, "file://")
 	text, problem := expandVariables(v.Str, e.env)
 	if problem != nil {
-		problem.Pos, problem.Key = v.Pos, path
-		e.problems = append(e.problems, *problem)
+		e.fail(v, path, *problem)
 		return
 	}
 	v.Str = text
@@ -69,10 +70,17 @@ func (e *expander) str(v *Value, path string) {
 	}
 	content, err := e.readFile(name)
 	if err != nil {
-		e.problems = append(e.problems, Problem{Pos: v.Pos, Key: path, Message: fmt.Sprintf("cannot read the value: %v", err)})
+		e.fail(v, path, Problem{Message: fmt.Sprintf("cannot read the value: %v", err)})
 		return
 	}
 	v.Str, v.Secret = strings.TrimSuffix(strings.TrimSuffix(string(content), "\n"), "\r"), true
+}
+
+// fail makes a value invalid, lest Decode call it wrong a second time.
+func (e *expander) fail(v *Value, path string, p Problem) {
+	v.Kind = KindInvalid
+	p.Pos, p.Key = v.Pos, path
+	e.problems = append(e.problems, p)
 }
 
 // expandVariables replaces ${NAME}, ${NAME:-default} and $$ in s.

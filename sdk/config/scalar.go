@@ -18,6 +18,9 @@ const negative = "negative"
 func (d *decoder) value(into reflect.Value, v *Value, key string, f field) {
 	t := into.Type()
 	switch {
+	case v.Kind == KindInvalid:
+		d.unfilled = true
+		return
 	case t == reflect.TypeFor[*Table]():
 		if d.isKind(v, key, KindTable, "a table") {
 			into.Set(reflect.ValueOf(v.Table))
@@ -80,10 +83,14 @@ func (d *decoder) list(into reflect.Value, v *Value, key string, f field) {
 		return
 	}
 	list := reflect.MakeSlice(into.Type(), len(v.List), len(v.List))
+	complete := true
 	for i, e := range v.List {
 		d.value(list.Index(i), e, indexKey(key, i), f)
+		complete = complete && e.Kind != KindInvalid
 	}
-	into.Set(list)
+	if complete {
+		into.Set(list)
+	}
 }
 
 func (d *decoder) mapping(into reflect.Value, v *Value, key string, f field) {

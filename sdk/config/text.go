@@ -84,6 +84,8 @@ func writeValue(b *strings.Builder, v *Value, secret bool) {
 		return
 	}
 	switch v.Kind {
+	case KindInvalid:
+		b.WriteString(`"(invalid)"`)
 	case KindString:
 		b.WriteString(quoteString(redactURL(v.Str)))
 	case KindTime:

@@ -11,7 +11,7 @@ type Kind uint8
 
 // The kinds of values. The numbers are part of the wire form, do not renumber.
 const (
-	KindInvalid Kind = iota
+	KindInvalid Kind = iota // a value that Expand could not expand; Decode passes over it
 	KindString
 	KindInt
 	KindFloat
