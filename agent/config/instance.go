@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -107,7 +108,7 @@ func (l *loader) instance(kind, plugin string, t *sdkconfig.Table) {
 	i := &Instance{Kind: kind, Plugin: plugin, Pos: t.Pos, Options: t}
 	i.host = l.takeHostOptions(kind, t)
 	for _, group := range i.groups() {
-		l.problems = append(l.problems, part(i.host, group).Decode(group)...)
+		l.problems = append(l.problems, l.part(i.host, group).Decode(group)...)
 	}
 	i.complete(l.config.Agent)
 	l.checkInstance(i)
@@ -145,12 +146,20 @@ func (l *loader) takeHostOptions(kind string, t *sdkconfig.Table) *sdkconfig.Tab
 }
 
 // part returns the keys of a table that are options of a struct.
-func part(t *sdkconfig.Table, of any) *sdkconfig.Table {
+func (l *loader) part(t *sdkconfig.Table, of any) *sdkconfig.Table {
+	structure := reflect.TypeOf(of)
+	names, known := l.names[structure]
+	if !known {
+		for _, o := range sdkconfig.Options(of) {
+			names = append(names, o.Name)
+		}
+		l.names[structure] = names
+	}
 	p := sdkconfig.NewTable(t.Path)
 	p.Pos = t.Pos
-	for _, o := range sdkconfig.Options(of) {
-		if v := t.Get(o.Name); v != nil {
-			p.Set(o.Name, v)
+	for _, name := range names {
+		if v := t.Get(name); v != nil {
+			p.Set(name, v)
 		}
 	}
 	return p

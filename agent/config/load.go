@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -40,7 +41,7 @@ func Load(o Options) (*Config, []Problem) {
 	}
 	l := &loader{
 		options: o, config: &Config{byName: make(map[string]*Instance)},
-		agent: sdkconfig.NewTable("agent"), reserved: reserved(),
+		agent: sdkconfig.NewTable("agent"), reserved: reserved(), names: make(map[reflect.Type][]string),
 	}
 	l.agent.Pos = Pos{File: o.File, Line: 1}
 
@@ -82,7 +83,8 @@ type loader struct {
 	unread   bool // a file could not be read or parsed
 	broken   bool // a pipeline could not be decoded
 
-	reserved map[string][]string // see the function of that name
+	reserved map[string][]string       // see the function of that name
+	names    map[reflect.Type][]string // of a struct's options
 }
 
 func (l *loader) add(pos Pos, key, hint, format string, args ...any) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strconv"
 	"strings"
 )
 
@@ -18,7 +19,8 @@ import (
 //	min:"1" max:"9"   bounds of numbers, durations and sizes, and of each one in a list
 //	enum:"a|b|c"      the allowed values of a string, or of each string in a list
 //	required:"true"   the key must be there, and not be empty
-//	secret:"true"     the value is marked Secret in the table and never printed
+//	secret:"true"     the value is marked Secret in the table and never printed; a
+//	                  string whose name looks like a secret is, even without the tag
 //	doc:"..."         one sentence for the user, see [Options]
 //
 // Options may be strings, booleans, integers, floats (an integer will do),
@@ -94,7 +96,7 @@ func (d *decoder) option(into reflect.Value, f field, t *Table) {
 	key := t.KeyPath(f.name)
 	switch {
 	case v != nil:
-		if f.secret {
+		if f.secret || v.Kind == KindString && looksSecret(f.name) {
 			v.hide()
 		}
 		before := len(d.problems)
@@ -153,14 +155,25 @@ func (d *decoder) fallback(into reflect.Value, f field) {
 	}
 }
 
-// valueOfText makes a value of the kind that decodes into type t.
+// valueOfText makes a value of the kind that decodes into type t; a string if the
+// text is none, which then does not decode.
 func valueOfText(t reflect.Type, text string) *Value {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	table, problems := Parse("", []byte("v = "+text))
-	if v := table.Get("v"); len(problems) == 0 && typeName(t) != "string" && v != nil {
-		return v
+	switch typeName(t) {
+	case "boolean":
+		if b, err := strconv.ParseBool(text); err == nil {
+			return NewBool(b)
+		}
+	case "integer":
+		if i, err := strconv.ParseInt(text, 0, 64); err == nil {
+			return NewInt(i)
+		}
+	case "number":
+		if f, err := strconv.ParseFloat(text, 64); err == nil {
+			return NewFloat(f)
+		}
 	}
 	return NewString(text)
 }

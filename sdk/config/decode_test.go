@@ -46,6 +46,8 @@ type options struct {
 	Since    time.Time         `toml:"since"`
 	Offset   time.Duration     `toml:"offset" min:"negative"`
 
+	APIToken int `toml:"api_token"`
+
 	state   int
 	Ignored chan int
 }
@@ -164,6 +166,7 @@ func TestDecodeProblems(t *testing.T) {
 		{`since = 2024-01-02`, `since: 2024-01-02 cannot be used: parsing time "2024-01-02" as "2006-01-02T15:04:05Z07:00": cannot parse "" as "T"`},
 		{`raw = 1`, `raw: expected a table, got integer 1`},
 		{`password = 12345`, `password: expected a string, got integer ***`},
+		{`api_token = "t0ken"`, `api_token: expected an integer, got string ***`},
 		{`name = 1987-07-05`, `name: expected a string, got date 1987-07-05`},
 	}
 	for _, tt := range tests {

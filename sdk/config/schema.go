@@ -115,7 +115,7 @@ func fieldsOf(t reflect.Type) []field {
 	if t.Kind() != reflect.Struct {
 		panic(fmt.Sprintf("BUG: options are decoded into a struct, not into %s", t))
 	}
-	var fields []field
+	fields := make([]field, 0, t.NumField())
 	for i := range t.NumField() {
 		sf := t.Field(i)
 		name, tagged := sf.Tag.Lookup("toml")
