@@ -90,7 +90,7 @@ stage_examples() {
 
 # running prints the ids of the processes that carry this run's mark.
 running() {
-  env -u NEPHO_TEST_RUN "${root[@]}" grep -lsz "^NEPHO_TEST_RUN=$run\$" /proc/[0-9]*/environ |
+  "${root[@]}" grep -lsz "^NEPHO_TEST_RUN=$run\$" /proc/[0-9]*/environ |
     cut -d/ -f3 || true
 }
 
@@ -98,6 +98,7 @@ running() {
 # returns 1 if there was anything.
 finish() {
   local pids pid attempt
+  export -n NEPHO_TEST_RUN # from here on, only what the stages left carries it
   for attempt in $(seq 50); do
     mapfile -t pids < <(running)
     if [ ${#pids[@]} -eq 0 ]; then break; fi
@@ -136,8 +137,6 @@ on_exit() {
   exit $status
 }
 
-# Must a command within a stage fail, the stage has to end there: bash ignores
-# "set -e" inside functions that are called in a condition, so none is.
 scripts/require-go.sh
 trap on_exit EXIT
 trap 'exit 130' INT
@@ -154,7 +153,7 @@ done
 for stage in "${stages[@]}"; do
   printf '\n== %s\n' "$stage"
   current=$stage stage_start=$SECONDS
-  "stage_$stage"
+  "stage_$stage" # not in a condition: there, bash would go on after a failed command
   summary+=$(printf '%-12s %4d s  ok' "$stage" $((SECONDS - stage_start)))$'\n'
   current=""
 done
