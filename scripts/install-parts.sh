@@ -62,15 +62,21 @@ root() { "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive "$@"; }
 # Packages ask policy-rc.d before they start a service; 101 means "do not". A
 # file that the machine's owner put there stays as it is.
 policy=/usr/sbin/policy-rc.d
+work=$(mktemp -d)
+guarded=no
+cleanup() {
+  [ $guarded = no ] || root rm -f "$policy"
+  rm -rf "$work"
+}
+trap cleanup EXIT
 if [ ! -e "$policy" ]; then
-  guard=$(mktemp)
-  trap 'rm -f "$guard"; root rm -f "$policy"' EXIT
-  printf '#!/bin/sh\nexit 101\n' >"$guard"
-  root install -m 0755 "$guard" "$policy"
+  printf '#!/bin/sh\nexit 101\n' >"$work/policy"
+  guarded=yes
+  root install -m 0755 "$work/policy" "$policy"
 fi
 
 apt=(apt-get -y --no-install-recommends -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confold)
-log=$(mktemp)
+log=$work/log
 
 # A machine with fresh package lists installs without asking the mirror again.
 can_install() { root "${apt[@]}" --print-uris install "${missing[@]}" >/dev/null 2>&1; }
@@ -103,7 +109,6 @@ if ! install_all; then
     die "apt-get install failed"
   fi
 fi
-rm -f "$log"
 
 while read -r package program; do
   [ -z "$package" ] || [ -e "$program" ] || die "package $package is installed but $program is not there: is this Debian 12?"
