@@ -80,7 +80,11 @@ log=$work/log
 
 # A machine with fresh package lists installs without asking the mirror again.
 can_install() { root "${apt[@]}" --print-uris install "${missing[@]}" >/dev/null 2>&1; }
-install_all() { root "${apt[@]}" install "${missing[@]}" </dev/null >"$log" 2>&1; }
+# Shows each wanted package when it is done, not the hundred that come along.
+install_all() {
+  root "${apt[@]}" install "${missing[@]}" </dev/null 2>&1 | tee "$log" |
+    awk -v wanted=" ${missing[*]} " '/^Setting up / && sub(/(:.*)?$/, "", $3) && index(wanted, " " $3 " ") {print "parts: installed " $3; fflush()}'
+}
 update() {
   say "updating package lists"
   root "${apt[@]}" -qq update </dev/null >"$log" 2>&1 || {
@@ -94,7 +98,7 @@ if ! can_install; then
   update
   updated=yes
 fi
-say "installing ${#missing[@]} packages (about 150 MB to download when all are missing)"
+say "installing ${#missing[@]} packages, which takes a minute or less"
 start=$SECONDS
 if ! install_all; then
   # Stale lists name package files that the mirror no longer has.
