@@ -16,7 +16,7 @@ func expectNothingLeft(t *testing.T, dir string) {
 		t.Fatal("the part did not start")
 	}
 	var left []string
-	// Helpers of a part that notice its end by themselves need a moment.
+	// Children of a part that notice its end by themselves need a moment.
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(readyPoll) {
 		if left = processesNaming(t, dir); len(left) == 0 {
 			break
