@@ -1,0 +1,559 @@
+package spool
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(crashDirEnv); dir != "" {
+		crashChild(dir)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// logBuffer collects what a spool logs.
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) count(s string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Count(l.b.String(), s)
+}
+
+func (l *logBuffer) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
+
+func open(t testing.TB, o Options) *Spool {
+	t.Helper()
+	s, err := Open(o)
+	if err != nil {
+		t.Fatalf("Open: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	return s
+}
+
+func closeSpool(t testing.TB, s *Spool) {
+	t.Helper()
+	if err := s.Close(); err != nil {
+		t.Fatalf("Close: %v", err)
+	}
+}
+
+// entry makes an entry that says which one it is. It counts n%5+1 samples.
+func entry(n, size int) Entry {
+	p := bytes.Repeat([]byte{byte(n)}, max(size, 8))
+	copy(p, fmt.Sprintf("%07d\n", n))
+	return Entry{Payload: p, Samples: uint32(n%5 + 1)}
+}
+
+func held(e Entry) Entry {
+	e.Held = true
+	return e
+}
+
+func number(t testing.TB, e Entry) int {
+	t.Helper()
+	var n int
+	if _, err := fmt.Sscanf(string(e.Payload[:8]), "%07d\n", &n); err != nil {
+		t.Fatalf("payload %q: %v", e.Payload[:8], err)
+	}
+	if want := entry(n, len(e.Payload)); !bytes.Equal(e.Payload, want.Payload) || e.Samples != want.Samples {
+		t.Fatalf("entry %d was delivered with other content", n)
+	}
+	return n
+}
+
+func mustAppend(t testing.TB, s *Spool, e Entry) {
+	t.Helper()
+	c, err := s.Append(t.Context(), e)
+	if err == nil {
+		err = c.Wait(t.Context())
+	}
+	if err != nil {
+		t.Fatalf("Append: %v", err)
+	}
+}
+
+// mustAppendMany appends the entries first to last and waits for all of them.
+func mustAppendMany(t testing.TB, s *Spool, first, last, size int) {
+	t.Helper()
+	var commits []Commit
+	for n := first; n <= last; n++ {
+		c, err := s.Append(t.Context(), entry(n, size))
+		if err != nil {
+			t.Fatalf("Append: %v", err)
+		}
+		commits = append(commits, c)
+	}
+	for _, c := range commits {
+		if err := c.Wait(t.Context()); err != nil {
+			t.Fatalf("Wait: %v", err)
+		}
+	}
+}
+
+func mustNext(t testing.TB, s *Spool) Delivery {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	d, err := s.Next(ctx)
+	if err != nil {
+		t.Fatalf("Next: %v", err)
+	}
+	return d
+}
+
+func mustAck(t testing.TB, s *Spool, d Delivery) {
+	t.Helper()
+	if err := s.Ack(d); err != nil {
+		t.Fatalf("Ack: %v", err)
+	}
+}
+
+// wantNone checks that nothing is left to hand out.
+func wantNone(t testing.TB, s *Spool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if d, err := s.Next(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("Next on a drained spool: entry %q, %v", d.Payload, err)
+	}
+}
+
+// drain takes and acknowledges all there is and returns the numbers.
+func drain(t testing.TB, s *Spool) []int {
+	t.Helper()
+	var got []int
+	for s.Stats().Waiting.Entries > 0 {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		d, err := s.Next(ctx)
+		cancel()
+		if errors.Is(err, context.DeadlineExceeded) {
+			break // what still waited was lost
+		}
+		if err != nil {
+			t.Fatalf("Next: %v", err)
+		}
+		got = append(got, number(t, d.Entry))
+		mustAck(t, s, d)
+	}
+	return got
+}
+
+func wantNumbers(t testing.TB, got []int, want ...int) {
+	t.Helper()
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Fatalf("delivered %v, want %v", got, want)
+	}
+}
+
+func sequence(first, last int) []int {
+	var all []int
+	for n := first; n <= last; n++ {
+		all = append(all, n)
+	}
+	return all
+}
+
+// checkBalance checks the promise of Stats.
+func checkBalance(t testing.TB, st Stats) {
+	t.Helper()
+	f := func(what string, in, out uint64) {
+		t.Helper()
+		if in != out {
+			t.Fatalf("%s: recovered + appended = %d, acked + dropped + waiting = %d: %+v", what, in, out, st)
+		}
+	}
+	f("entries", st.Recovered.Entries+st.Appended.Entries, st.Acked.Entries+st.Waiting.Entries+
+		st.Dropped.Full.Entries+st.Dropped.Corrupt.Entries+st.Dropped.Disk.Entries)
+	f("samples", st.Recovered.Samples+st.Appended.Samples, st.Acked.Samples+st.Waiting.Samples+
+		st.Dropped.Full.Samples+st.Dropped.Corrupt.Samples+st.Dropped.Disk.Samples)
+}
+
+// onDiskAndInMemory runs f for both kinds; dir is "" for the memory spool.
+func onDiskAndInMemory(t *testing.T, f func(t *testing.T, dir string)) {
+	t.Run("disk", func(t *testing.T) { f(t, t.TempDir()) })
+	t.Run("memory", func(t *testing.T) { f(t, "") })
+}
+
+func TestOrderAndCounters(t *testing.T) {
+	onDiskAndInMemory(t, func(t *testing.T, dir string) {
+		s := open(t, Options{Dir: dir, Limit: 1 << 20, SegmentSize: 1000})
+		wantNone(t, s)
+		mustAppendMany(t, s, 1, 20, 200)
+		first, second := mustNext(t, s), mustNext(t, s)
+		if err := s.Ack(second); !errors.Is(err, ErrOrder) {
+			t.Fatalf("Ack of the second before the first: %v", err)
+		}
+		mustAck(t, s, first)
+		mustAck(t, s, second)
+		mustAck(t, s, second) // harmless
+		wantNumbers(t, drain(t, s), sequence(3, 20)...)
+		wantNone(t, s)
+		st := s.Stats()
+		checkBalance(t, st)
+		if st.Acked != (Count{20, 60}) || st.Waiting != (Count{}) || st.OldestAge != 0 || st.Segments > 1 {
+			t.Fatalf("stats %+v", st)
+		}
+	})
+}
+
+func TestRewind(t *testing.T) {
+	onDiskAndInMemory(t, func(t *testing.T, dir string) {
+		s := open(t, Options{Dir: dir, SegmentSize: 1000})
+		mustAppendMany(t, s, 1, 12, 200)
+		mustAck(t, s, mustNext(t, s))
+		before := mustNext(t, s)
+		for range 8 {
+			mustNext(t, s)
+		}
+		s.Rewind()
+		mustAck(t, s, before) // handed out before: ignored
+		mustAppend(t, s, entry(13, 200))
+		wantNumbers(t, drain(t, s), sequence(2, 13)...)
+		checkBalance(t, s.Stats())
+	})
+}
+
+func TestNextWaitsForAppend(t *testing.T) {
+	onDiskAndInMemory(t, func(t *testing.T, dir string) {
+		s := open(t, Options{Dir: dir})
+		got := make(chan Delivery)
+		go func() {
+			d, err := s.Next(context.Background())
+			if err != nil {
+				t.Error(err)
+			}
+			got <- d
+		}()
+		time.Sleep(10 * time.Millisecond)
+		c, err := s.Append(t.Context(), entry(7, 50))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := number(t, (<-got).Entry); n != 7 {
+			t.Fatalf("entry %d", n)
+		}
+		select {
+		case <-c.Done():
+		default:
+			t.Fatal("an entry was delivered before it was durable")
+		}
+		if err := c.Err(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestClosed(t *testing.T) {
+	onDiskAndInMemory(t, func(t *testing.T, dir string) {
+		s := open(t, Options{Dir: dir, Limit: 300})
+		mustAppend(t, s, held(entry(1, 200)))
+		blocked := make(chan error, 2)
+		go func() {
+			_, err := s.Append(context.Background(), held(entry(2, 200)))
+			blocked <- err
+		}()
+		d := mustNext(t, s)
+		go func() {
+			_, err := s.Next(context.Background())
+			blocked <- err
+		}()
+		time.Sleep(10 * time.Millisecond)
+		closeSpool(t, s)
+		closeSpool(t, s)
+		for range 2 {
+			if err := <-blocked; !errors.Is(err, ErrClosed) {
+				t.Fatalf("blocked call: %v", err)
+			}
+		}
+		if _, err := s.Append(t.Context(), entry(3, 8)); !errors.Is(err, ErrClosed) {
+			t.Fatalf("Append: %v", err)
+		}
+		if err := s.Ack(d); !errors.Is(err, ErrClosed) {
+			t.Fatalf("Ack: %v", err)
+		}
+		checkBalance(t, s.Stats())
+	})
+}
+
+func TestFullDropsOldestPolledSegments(t *testing.T) {
+	onDiskAndInMemory(t, func(t *testing.T, dir string) {
+		// Segments of two entries, eight of them.
+		var log logBuffer
+		s := open(t, Options{Dir: dir, SegmentSize: 500, Limit: 4000, Log: log.logger()})
+		mustAppend(t, s, held(entry(0, 202)))
+		for n := 1; n <= 15; n++ {
+			mustAppend(t, s, entry(n, 202))
+		}
+		handedOut := []Delivery{mustNext(t, s), mustNext(t, s), mustNext(t, s), mustNext(t, s), mustNext(t, s)}
+		if st := s.Stats(); st.Full || st.Bytes != 4000 || st.Segments != 8 {
+			t.Fatalf("stats %+v", st)
+		}
+		mustAppendMany(t, s, 16, 17, 202)
+		st := s.Stats()
+		checkBalance(t, st)
+		if !st.Full || st.Dropped.Full != (Count{2, 3 + 4}) {
+			t.Fatalf("stats %+v", st)
+		}
+		for _, d := range handedOut { // 2 and 3 are gone
+			mustAck(t, s, d)
+		}
+		if st := s.Stats(); st.Acked != (Count{3, 1 + 2 + 5}) {
+			t.Fatalf("stats %+v", st)
+		}
+		wantNumbers(t, drain(t, s), sequence(5, 17)...)
+		st = s.Stats()
+		checkBalance(t, st)
+		if st.Full || log.count("spool is full") != 1 || log.count("room again") != 1 {
+			t.Fatalf("full %v, log:\n%s", st.Full, log.b.String())
+		}
+	})
+}
+
+func TestFullRefusesPolledWhenAllIsHeld(t *testing.T) {
+	onDiskAndInMemory(t, func(t *testing.T, dir string) {
+		s := open(t, Options{Dir: dir, SegmentSize: 500, Limit: 1000})
+		for n := range 4 {
+			mustAppend(t, s, held(entry(n, 202)))
+		}
+		if _, err := s.Append(t.Context(), entry(4, 202)); !errors.Is(err, ErrFull) {
+			t.Fatalf("Append: %v", err)
+		}
+		if _, err := s.Append(t.Context(), held(entry(5, 953))); !errors.Is(err, ErrTooLarge) {
+			t.Fatalf("Append: %v", err)
+		}
+		st := s.Stats()
+		checkBalance(t, st)
+		if st.Dropped.Full != (Count{2, 5 + 1}) || !st.Full {
+			t.Fatalf("stats %+v", st)
+		}
+		wantNumbers(t, drain(t, s), 0, 1, 2, 3)
+		mustAppend(t, s, entry(6, 952)) // what is spent makes room
+		wantNumbers(t, drain(t, s), 6)
+	})
+}
+
+func TestFullHoldsHeldBack(t *testing.T) {
+	onDiskAndInMemory(t, func(t *testing.T, dir string) {
+		s := open(t, Options{Dir: dir, SegmentSize: 500, Limit: 1000})
+		for n := range 4 {
+			mustAppend(t, s, entry(n, 202)) // polled, but held ones do not push them out
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer cancel()
+		if _, err := s.Append(ctx, held(entry(4, 202))); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("Append: %v", err)
+		}
+		if st := s.Stats(); st.Appended.Entries != 4 || st.Dropped != (Dropped{}) {
+			t.Fatalf("stats %+v", st)
+		}
+		in := make(chan error)
+		go func() {
+			c, err := s.Append(context.Background(), held(entry(5, 202)))
+			if err == nil {
+				err = c.Wait(context.Background())
+			}
+			in <- err
+		}()
+		mustAck(t, s, mustNext(t, s))
+		select {
+		case err := <-in:
+			t.Fatalf("came in before a segment was free: %v", err)
+		case <-time.After(20 * time.Millisecond):
+		}
+		mustAck(t, s, mustNext(t, s))
+		if err := <-in; err != nil {
+			t.Fatal(err)
+		}
+		wantNumbers(t, drain(t, s), 2, 3, 5)
+		checkBalance(t, s.Stats())
+	})
+}
+
+func TestOldestAge(t *testing.T) {
+	onDiskAndInMemory(t, func(t *testing.T, dir string) {
+		s := open(t, Options{Dir: dir})
+		start := time.Now()
+		mustAppend(t, s, entry(1, 8))
+		time.Sleep(30 * time.Millisecond)
+		mustAppend(t, s, entry(2, 8))
+		first := mustNext(t, s)
+		if age := s.Stats().OldestAge; age < 30*time.Millisecond || age > time.Since(start) {
+			t.Fatalf("age of the first %v", age)
+		}
+		if first.Time.Before(start.Round(0)) || first.Time.After(time.Now()) {
+			t.Fatalf("time %v", first.Time)
+		}
+		since := time.Now()
+		mustAck(t, s, first)
+		if age, atMost := s.Stats().OldestAge, time.Since(start)-30*time.Millisecond; age <= 0 || age > atMost {
+			t.Fatalf("age of the second %v after %v", age, time.Since(since))
+		}
+	})
+}
+
+func TestBalanceUnderConcurrency(t *testing.T) {
+	onDiskAndInMemory(t, func(t *testing.T, dir string) {
+		s := open(t, Options{Dir: dir, SegmentSize: 16 << 10, Limit: 128 << 10})
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		var sources, others sync.WaitGroup
+		for g := range 4 {
+			sources.Go(func() {
+				for i := range 500 {
+					e := entry(g*1000+i, 100+i)
+					e.Held = g == 0
+					c, err := s.Append(ctx, e)
+					if err != nil && !errors.Is(err, ErrFull) {
+						t.Errorf("Append: %v", err)
+					}
+					if err == nil && i%10 == 0 {
+						if err := c.Wait(ctx); err != nil {
+							t.Errorf("Wait: %v", err)
+						}
+					}
+				}
+			})
+		}
+		var last [4]int
+		heldSeen := map[int]bool{}
+		others.Go(func() {
+			var out []Delivery
+			for i := 0; ; i++ {
+				d, err := s.Next(ctx)
+				if err != nil {
+					return
+				}
+				n := number(t, d.Entry)
+				if d.Held {
+					heldSeen[n] = true
+				}
+				out = append(out, d)
+				switch {
+				case i%50 == 49:
+					s.Rewind()
+					out, last = nil, [4]int{}
+					continue
+				case len(out) == 3:
+					for _, d := range out {
+						if err := s.Ack(d); err != nil {
+							t.Errorf("Ack: %v", err)
+						}
+					}
+					out = nil
+				}
+				if g := n / 1000; n < last[g] {
+					t.Errorf("entry %d after %d", n, last[g])
+				} else {
+					last[g] = n
+				}
+			}
+		})
+		others.Go(func() {
+			for ctx.Err() == nil {
+				checkBalance(t, s.Stats())
+				runtime.Gosched()
+			}
+		})
+		sources.Wait()
+		for ctx.Err() == nil {
+			if st := s.Stats(); st.Pending.Entries == 0 && st.Waiting.Entries < 3 {
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
+		cancel()
+		others.Wait()
+		s.Rewind()
+		for _, n := range drain(t, s) {
+			if n < 1000 {
+				heldSeen[n] = true
+			}
+		}
+		st := s.Stats()
+		checkBalance(t, st)
+		if st.Appended.Entries != 2000 || st.Waiting.Entries != 0 || len(heldSeen) != 500 {
+			t.Fatalf("%d held entries seen, stats %+v", len(heldSeen), st)
+		}
+	})
+}
+
+func TestSteadyStateStaysInMemory(t *testing.T) {
+	reads := 0
+	s := open(t, Options{Dir: t.TempDir(), fault: func(op operation) error {
+		if op == opRead {
+			reads++
+		}
+		return nil
+	}})
+	for n := range 200 {
+		mustAppend(t, s, entry(n, 16<<10))
+		if n%3 == 2 {
+			for range 3 {
+				mustAck(t, s, mustNext(t, s))
+			}
+		}
+	}
+	if reads != 0 {
+		t.Fatalf("a consumer that kept up read the disk %d times", reads)
+	}
+}
+
+func TestIdleMemory(t *testing.T) {
+	const spools = 20
+	heap := func() uint64 {
+		runtime.GC()
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	dir := t.TempDir()
+	before := heap()
+	var all []*Spool
+	for i := range spools {
+		s := open(t, Options{Dir: filepath.Join(dir, fmt.Sprint(i))})
+		mustAppendMany(t, s, 1, 300, 16<<10)
+		drain(t, s)
+		all = append(all, s)
+	}
+	if each := int64(heap()-before) / spools; each > 16<<10 {
+		t.Fatalf("an idle spool takes %d bytes of memory", each)
+	}
+	runtime.KeepAlive(all)
+}
+
+func TestZeroCommit(t *testing.T) {
+	var c Commit
+	<-c.Done()
+	if c.Err() != nil || c.Wait(t.Context()) != nil {
+		t.Fatal("the zero Commit is not done")
+	}
+}
