@@ -2,7 +2,6 @@ package message
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"strings"
 )
@@ -58,16 +57,7 @@ func decodeTelemetry(m Message, v *verifier) (*Content, error) {
 		return nil, err
 	}
 	c := &Content{}
-	list := json.NewDecoder(bytes.NewReader(items))
-	list.UseNumber()
-	if _, err := list.Token(); err != nil { // the opening bracket, see payload
-		return nil, fmt.Errorf("%w: %w", ErrForm, err)
-	}
-	for list.More() {
-		var item any
-		if err := list.Decode(&item); err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrForm, err)
-		}
+	for _, item := range items {
 		c.addItem(item, v)
 	}
 	return c, nil
@@ -111,53 +101,29 @@ func has(dict map[string]any, key string) bool {
 
 // payload finds the list of samples or events in a notification with or without
 // its envelope, or alone.
-func payload(body []byte) ([]byte, error) {
-	body, err := readable(body)
+func payload(body []byte) ([]any, error) {
+	v, err := parseJSON(body)
 	if err != nil {
 		return nil, err
 	}
-	if list, ok := isList(body); ok {
-		return list, nil
-	}
-	var n notification
-	if err := decodeJSON(body, &n); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrForm, err)
-	}
-	if n.Message != "" {
-		inner, err := readable([]byte(n.Message))
-		if err != nil {
-			return nil, err
-		}
-		n = notification{}
-		if err := decodeJSON(inner, &n); err != nil {
-			return nil, fmt.Errorf("%w: in oslo.message: %w", ErrForm, err)
+	if outer, ok := v.(map[string]any); ok {
+		if inner, ok := outer["oslo.message"].(string); ok {
+			if v, err = parseJSON([]byte(inner)); err != nil {
+				return nil, fmt.Errorf("in oslo.message: %w", err)
+			}
 		}
 	}
-	if list, ok := isList(n.Payload); ok {
+	if list, ok := v.([]any); ok {
 		return list, nil
 	}
-	var polled struct {
-		Samples json.RawMessage `json:"samples"`
-	}
-	if len(n.Payload) > 0 && n.Payload[0] == '{' {
-		if err := decodeJSON(n.Payload, &polled); err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrForm, err)
+	notification, _ := v.(map[string]any)
+	switch p := notification["payload"].(type) {
+	case []any:
+		return p, nil
+	case map[string]any:
+		if list, ok := p["samples"].([]any); ok {
+			return list, nil
 		}
 	}
-	if list, ok := isList(polled.Samples); ok {
-		return list, nil
-	}
-	return nil, fmt.Errorf("%w: a notification of type %.100q has no list of samples or events", ErrForm, n.EventType)
-}
-
-func isList(data []byte) ([]byte, bool) {
-	data = bytes.TrimLeft(data, " \t\r\n")
-	return data, len(data) > 0 && data[0] == '['
-}
-
-// notification is what is read of the envelope and of the notification in it.
-type notification struct {
-	Message   string          `json:"oslo.message"`
-	EventType string          `json:"event_type"`
-	Payload   json.RawMessage `json:"payload"`
+	return nil, fmt.Errorf("%w: a notification of type %.100q has no list of samples or events", ErrForm, text(notification["event_type"]))
 }

@@ -72,11 +72,8 @@ func traitOf(name, dtype string, value any) sdk.Trait {
 func (w *dictWriter) writeEvent(e sdk.Event) error {
 	var raw any = map[string]any{}
 	if len(e.Raw) > 0 {
-		data, err := readable(e.Raw)
-		if err == nil {
-			err = decodeJSON(data, &raw)
-		}
-		if err != nil {
+		var err error
+		if raw, err = parseJSON(e.Raw); err != nil {
 			return invalid("raw notification of event %.100q is not JSON: %w", e.EventType, err)
 		}
 	}

@@ -1,9 +1,14 @@
 package message
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
+	"reflect"
+	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/nephoscope/nepho/sdk"
 )
@@ -37,14 +42,15 @@ func FuzzDecode(f *testing.F) {
 			}
 		}
 		batches, err := sdk.Build("fuzz", func(out *sdk.Builder) error {
-			c.AddTo(out)
+			c.AddTo(out, nil)
 			return nil
 		})
 		if err != nil {
 			t.Fatalf("a decoded sample can't be built: %v", err)
 		}
-		n := 0
+		had, n := 0, 0
 		for _, b := range batches {
+			had += b.Len() + b.Events()
 			messages := form.Samples(b, rows(b.Len()))
 			more, bad, err := form.Events(b, rows(b.Events()))
 			if err != nil || len(bad) > 0 {
@@ -61,8 +67,8 @@ func FuzzDecode(f *testing.F) {
 				n += len(c.Samples) + len(c.Events)
 			}
 		}
-		if n != len(c.Samples)+len(c.Events) {
-			t.Fatalf("%d samples and events became %d", len(c.Samples)+len(c.Events), n)
+		if n != had {
+			t.Fatalf("%d samples and events became %d", had, n)
 		}
 	})
 }
@@ -81,17 +87,38 @@ func FuzzTime(f *testing.F) {
 	})
 }
 
-// FuzzString checks that texts come back as a JSON reader sees them.
+// FuzzJSON compares with the standard library's reader, which is as strict but
+// for numbers that are none, and for limits.
+func FuzzJSON(f *testing.F) {
+	f.Add([]byte(`{"a":[1,-0.5e+3,true,false,null,"\"\\\/\b\f\n\r\t\u00e9\ud83d\ude00\ud800x"],"":{}}`))
+	f.Add([]byte("[\"é\xff\", 01, 1., NaN, -Infinity]"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		got, err := parseJSON(data)
+		d := json.NewDecoder(bytes.NewReader(data))
+		d.UseNumber()
+		var want any
+		if valid := json.Valid(data); valid != (err == nil) {
+			if bytes.ContainsAny(data, "NI") || !utf8.Valid(data) || strings.Contains(fmt.Sprint(err), "nested deeper") {
+				return
+			}
+			t.Fatalf("%q: got %v, %v", data, got, err)
+		}
+		if err != nil {
+			return
+		}
+		if d.Decode(&want); !reflect.DeepEqual(got, want) {
+			t.Fatalf("%q: got %#v, want %#v", data, got, want)
+		}
+	})
+}
+
+// FuzzString checks that texts come back.
 func FuzzString(f *testing.F) {
 	f.Add("\"\\\n\x00é\xff\U0001F600")
 	f.Fuzz(func(t *testing.T, s string) {
-		want, _ := json.Marshal(s)
-		var a, b string
-		if err := json.Unmarshal(want, &a); err != nil {
-			t.Fatal(err)
-		}
-		if err := json.Unmarshal(appendString(nil, s), &b); err != nil || a != b {
-			t.Fatalf("%q became %q, %v, want %q", s, b, err, a)
+		want := string([]rune(s)) // with U+FFFD for every byte that is not UTF-8
+		if got, err := parseJSON(appendString(nil, s)); err != nil || got != want {
+			t.Fatalf("%q became %q, %v, want %q", s, got, err, want)
 		}
 	})
 }
@@ -131,7 +158,7 @@ func BenchmarkForms(b *testing.B) {
 		if err != nil || len(c.Refused) > 0 {
 			b.Fatal(err, c)
 		}
-		sdk.Build("bench", func(out *sdk.Builder) error { c.AddTo(out); return nil })
+		sdk.Build("bench", func(out *sdk.Builder) error { c.AddTo(out, nil); return nil })
 	}
 	run("batch/encode", func() { EncodeBatch(batch, "secret", false) })
 	run("batch/encode-gzip", func() { EncodeBatch(batch, "secret", true) })

@@ -54,8 +54,9 @@ type Message struct {
 	Body    []byte
 }
 
-// Content is what a message held.
+// Content is what a message held: a batch, or samples and events.
 type Content struct {
+	Batch   *sdk.Batch
 	Samples []sdk.Sample
 	Events  []sdk.Event
 	// Refused are the parts that were not taken, while the others were.
@@ -70,13 +71,35 @@ type Refused struct {
 	Data []byte
 }
 
-// AddTo adds the samples and events.
-func (c *Content) AddTo(out *sdk.Builder) {
+// AddTo hands all samples of meters that are wanted, and all events, to out. It
+// uses the content up. A nil wants wants every meter.
+func (c *Content) AddTo(out *sdk.Builder, wants func(meter string) bool) {
+	if c.Batch != nil {
+		keepWanted(c.Batch, wants)
+		out.Forward(c.Batch)
+	}
 	for i := range c.Samples {
 		out.Add(c.Samples[i])
 	}
 	for i := range c.Events {
 		out.AddEvent(c.Events[i])
+	}
+}
+
+// keepWanted leaves out the samples of other meters, which a builder does by
+// itself with all but forwarded batches.
+func keepWanted(b *sdk.Batch, wants func(meter string) bool) {
+	if wants == nil {
+		return
+	}
+	all := true
+	wanted := make([]bool, b.Meters())
+	for m := range wanted {
+		wanted[m] = wants(b.Meter(m).Name)
+		all = all && wanted[m]
+	}
+	if !all {
+		b.Keep(func(i int) bool { return wanted[b.MeterOf(i)] })
 	}
 }
 

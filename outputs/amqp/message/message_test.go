@@ -46,8 +46,13 @@ func exampleEvents() []sdk.Event {
 
 func build(t testing.TB, samples []sdk.Sample, events []sdk.Event) *sdk.Batch {
 	t.Helper()
+	return buildContent(t, &Content{Samples: samples, Events: events})
+}
+
+func buildContent(t testing.TB, c *Content) *sdk.Batch {
+	t.Helper()
 	batches, err := sdk.Build("test", func(out *sdk.Builder) error {
-		(&Content{Samples: samples, Events: events}).AddTo(out)
+		c.AddTo(out, nil)
 		return nil
 	})
 	if err != nil || len(batches) != 1 {
@@ -70,11 +75,11 @@ func expectContent(t *testing.T, name string, got *Content, samples []sdk.Sample
 	if len(got.Refused) > 0 {
 		t.Fatalf("%s: refused %v: %s", name, got.Refused[0].Err, got.Refused[0].Data)
 	}
-	if len(got.Samples) != len(samples) || len(got.Events) != len(events) {
-		t.Fatalf("%s: got %d samples and %d events, want %d and %d", name, len(got.Samples), len(got.Events), len(samples), len(events))
-	}
 	// Comparing what two builders made leaves out how numbers were held before.
-	g, w := build(t, got.Samples, got.Events), build(t, samples, events)
+	g, w := buildContent(t, got), build(t, samples, events)
+	if g.Len() != w.Len() || g.Events() != w.Events() {
+		t.Fatalf("%s: got %d samples and %d events, want %d and %d", name, g.Len(), g.Events(), w.Len(), w.Events())
+	}
 	for i, want := range w.Samples() {
 		if s := g.Sample(i); !reflect.DeepEqual(s, want) {
 			t.Errorf("%s: sample %d:\n got %+v\nwant %+v", name, i, s, want)
@@ -186,4 +191,47 @@ func TestEventsThatCannotBeEncoded(t *testing.T) {
 		t.Fatal(err)
 	}
 	expectContent(t, "the other", c, nil, events[1:2])
+}
+
+func TestAddToLeavesOutUnwantedMeters(t *testing.T) {
+	m, err := EncodeBatch(build(t, exampleSamples(), exampleEvents()), "", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := NewDecoder().Decode(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	batches, err := sdk.Build("test", func(out *sdk.Builder) error {
+		c.AddTo(out, func(meter string) bool { return meter == "bytes" })
+		return nil
+	})
+	if err != nil || len(batches) != 1 || batches[0].Len() != 1 || batches[0].Events() != 2 {
+		t.Fatalf("got %v, %v", batches, err)
+	}
+	if s := batches[0].Sample(0); s.Name != "bytes" || s.ID != "3" {
+		t.Errorf("got %+v", s)
+	}
+}
+
+func TestBatchKeepsDerivedIDs(t *testing.T) {
+	samples := exampleSamples()
+	for i := range samples {
+		if i != 1 {
+			samples[i].ID = ""
+		}
+	}
+	b := build(t, samples, nil)
+	for i := range samples {
+		samples[i].ID = b.SampleID(i)
+	}
+	m, err := EncodeBatch(b, "", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := NewDecoder().Decode(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	expectContent(t, "ids", c, samples, nil)
 }

@@ -10,10 +10,11 @@ import (
 func TestSign(t *testing.T) {
 	f := func(message, input, want string) {
 		t.Helper()
-		var dict map[string]any
-		if err := decodeJSON([]byte(message), &dict); err != nil {
+		v, err := parseJSON([]byte(message))
+		if err != nil {
 			t.Fatal(err)
 		}
+		dict := v.(map[string]any)
 		if got, err := appendSignable(nil, "", dict, 0); err != nil || string(got) != input {
 			t.Errorf("signed text of %s: got %q, %v, want %q", message, got, err, input)
 		}

@@ -1,7 +1,6 @@
 package message
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -9,59 +8,6 @@ import (
 	"strconv"
 	"unicode/utf8"
 )
-
-// readable prepares JSON that Python wrote for a strict reader. Python writes
-// NaN and Infinity for what JSON has no numbers for: infinities become numbers
-// beyond the range, which every reader takes for infinities, and NaN becomes
-// null. It refuses what is nested too deep.
-func readable(data []byte) ([]byte, error) {
-	depth := 0
-	var out []byte // nil as long as nothing was replaced
-	from := 0      // start of what was not copied to out yet
-	for i := 0; i < len(data); i++ {
-		switch data[i] {
-		case '"':
-			for i++; i < len(data) && data[i] != '"'; i++ {
-				if data[i] == '\\' {
-					i++
-				}
-			}
-		case '{', '[':
-			if depth++; depth > MaxDepth {
-				return nil, fmt.Errorf("%w: nested deeper than %d levels", ErrForm, MaxDepth)
-			}
-		case '}', ']':
-			depth--
-		case 'N', 'I':
-			word, number := "NaN", "null"
-			if data[i] == 'I' {
-				word, number = "Infinity", "1e999"
-			}
-			if bytes.HasPrefix(data[i:], []byte(word)) {
-				out = append(append(out, data[from:i]...), number...)
-				i += len(word) - 1
-				from = i + 1
-			}
-		}
-	}
-	if from == 0 {
-		return data, nil
-	}
-	return append(out, data[from:]...), nil
-}
-
-// decodeJSON reads all of data, numbers as json.Number.
-func decodeJSON(data []byte, into any) error {
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.UseNumber()
-	if err := d.Decode(into); err != nil {
-		return err
-	}
-	if d.InputOffset() < int64(len(bytes.TrimRight(data, " \t\r\n"))) {
-		return fmt.Errorf("more after the end of the JSON value")
-	}
-	return nil
-}
 
 // marshal shows a value as JSON, for people.
 func marshal(v any) []byte {
