@@ -3,6 +3,7 @@ package sdk
 import (
 	"fmt"
 	"log/slog"
+	"reflect"
 	"runtime/debug"
 	"time"
 
@@ -79,6 +80,9 @@ func (p Plugin) Kind() (Kind, error) {
 	}
 	if n != 1 || p.Name == "" {
 		return "", fmt.Errorf("plugin %q has %d constructors: a plugin has a name and one constructor, such as Pollster", p.Name, n)
+	}
+	if t := reflect.TypeOf(p.New()); t == nil || t.Kind() != reflect.Pointer || t.Elem().Kind() != reflect.Struct {
+		return "", fmt.Errorf("the constructor of plugin %q gives a %v: it must give a pointer to a struct, for that holds the options", p.Name, t)
 	}
 	return kind, nil
 }

@@ -73,7 +73,7 @@ func decodeValue(w *wire.Value) *config.Value {
 			v.List = append(v.List, decodeValue(e))
 		}
 	default:
-		v = config.NewString("")
+		v = new(config.Value) // what the host could not expand; its problem is known
 	}
 	v.Pos = config.Pos{File: w.GetFile(), Line: int(w.GetLine()), Column: int(w.GetColumn())}
 	v.Secret = w.GetSecret()

@@ -1,0 +1,223 @@
+// Package cli is nepho's command line.
+package cli
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/nephoscope/nepho/agent/catalog"
+	"github.com/nephoscope/nepho/agent/config"
+	"github.com/nephoscope/nepho/sdk"
+	sdkconfig "github.com/nephoscope/nepho/sdk/config"
+)
+
+// Exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// DefaultConfig is where the configuration is unless the command line or the
+// variable NEPHO_CONFIG says otherwise.
+const DefaultConfig = "/etc/nepho/nepho.toml"
+
+// App is the command line of one build.
+type App struct {
+	Version string
+	Bundled []sdk.Plugin
+	Stdout  io.Writer
+	Stderr  io.Writer
+}
+
+// command is one word of the command line.
+type command struct {
+	name, args, summary, help string
+	run                       func(a *App, flags *flag.FlagSet, args []string) int
+}
+
+func commands() []command {
+	return []command{
+		{"run", "", "run the agent", runHelp, (*App).run},
+		{"check", "", "check the configuration and report all that is wrong with it", checkHelp, (*App).check},
+		{"test", "[INSTANCE ...]", "poll once and show what each pipeline would publish; publish nothing", testHelp, (*App).test},
+		{"plugins", "", "list all plugins that there are", pluginsHelp, (*App).plugins},
+		{"config", "[PLUGIN ...]", "print a commented configuration of plugins, or the effective one", configHelp, (*App).config},
+		{"status", "", "show how the running agent is doing", statusHelp, (*App).status},
+		{"version", "", "print the version", "", (*App).version},
+	}
+}
+
+// Main runs the command that args name and gives the exit code.
+func (a *App) Main(args []string) int {
+	if len(args) == 0 {
+		a.usage(a.Stderr)
+		return exitUsage
+	}
+	switch args[0] {
+	case "help", "-h", "-help", "--help":
+		if len(args) > 1 {
+			return a.Main([]string{args[1], "--help"})
+		}
+		a.usage(a.Stdout)
+		return exitOK
+	case "-v", "--version":
+		args = []string{"version"}
+	}
+	var names []string
+	for _, c := range commands() {
+		if c.name == args[0] {
+			flags := flag.NewFlagSet("nepho "+c.name, flag.ContinueOnError)
+			flags.SetOutput(a.Stderr)
+			flags.Usage = func() { a.commandUsage(c, flags) }
+			return c.run(a, flags, args[1:])
+		}
+		names = append(names, c.name)
+	}
+	fmt.Fprintf(a.Stderr, "nepho: there is no command %q", args[0])
+	if near := sdkconfig.Suggest(args[0], names); near != "" {
+		fmt.Fprintf(a.Stderr, "; did you mean %q?", near)
+	}
+	fmt.Fprintln(a.Stderr, " See nepho help.")
+	return exitUsage
+}
+
+func (a *App) usage(w io.Writer) {
+	fmt.Fprint(w, "Nepho collects what clouds and data centres can tell of themselves.\n\nUsage: nepho COMMAND [OPTIONS]\n\n")
+	for _, c := range commands() {
+		fmt.Fprintf(w, "  %-8s %s\n", c.name, c.summary)
+	}
+	fmt.Fprintf(w, `
+nepho help COMMAND tells more. The configuration is %s unless --config or the
+environment variable NEPHO_CONFIG names another.
+
+Start here:
+  nepho plugins                         what can be collected, changed, published
+  nepho config host file > nepho.toml   a commented start
+  nepho check --config nepho.toml       is it right?
+  nepho test --config nepho.toml        what would it publish?
+  nepho run --config nepho.toml
+`, DefaultConfig)
+}
+
+func (a *App) commandUsage(c command, flags *flag.FlagSet) {
+	line := "Usage: nepho " + c.name + " [OPTIONS]"
+	if c.args != "" {
+		line += " " + c.args
+	}
+	fmt.Fprintf(a.Stderr, "%s\n\n%s.\n", line, strings.ToUpper(c.summary[:1])+c.summary[1:])
+	if c.help != "" {
+		fmt.Fprintf(a.Stderr, "\n%s\n", strings.TrimSpace(c.help))
+	}
+	any := false
+	flags.VisitAll(func(*flag.Flag) { any = true })
+	if any {
+		fmt.Fprintln(a.Stderr, "\nOptions:")
+		flags.PrintDefaults()
+	}
+}
+
+// parse reads a command's options; done is set when the command is over.
+func (a *App) parse(flags *flag.FlagSet, args []string, most int) (code int, done bool) {
+	switch err := flags.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		return exitOK, true
+	case err != nil:
+		return exitUsage, true
+	case most >= 0 && flags.NArg() > most:
+		fmt.Fprintf(a.Stderr, "%s: what is %q for? See nepho help.\n", flags.Name(), flags.Arg(most))
+		return exitUsage, true
+	}
+	return exitOK, false
+}
+
+// configFlag adds the option that names the configuration.
+func configFlag(flags *flag.FlagSet) *string {
+	file := os.Getenv("NEPHO_CONFIG")
+	if file == "" {
+		file = DefaultConfig
+	}
+	return flags.String("config", file, "the configuration's main `file`")
+}
+
+// load reads and checks the configuration; it reports what is wrong.
+func (a *App) load(file string) (*config.Config, *catalog.Catalog, bool) {
+	c, problems := config.Load(config.Options{File: file})
+	cat, err := a.catalog(c.Agent.PluginDir)
+	if err != nil {
+		fmt.Fprintf(a.Stderr, "nepho: %v\n", err)
+		return nil, nil, false
+	}
+	problems = append(problems, c.Check(cat)...)
+	if len(problems) > 0 {
+		sdkconfig.Sort(problems)
+		sdkconfig.Report(a.Stderr, problems)
+		return c, cat, false
+	}
+	return c, cat, true
+}
+
+// catalog makes the catalogue of a run of this command.
+func (a *App) catalog(dir string) (*catalog.Catalog, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("cannot find the program's own file: %w", err)
+	}
+	sockets, err := socketDir()
+	if err != nil {
+		return nil, err
+	}
+	return &catalog.Catalog{Bundled: a.Bundled, Self: self, Dir: dir, SocketDir: sockets}, nil
+}
+
+// socketPrefix begins the names of the folders for sockets; the process's id
+// ends them.
+const socketPrefix = "nepho-"
+
+// socketDir makes the folder for the sockets of this process's plugins. Those
+// that killed processes left behind are swept away.
+func socketDir() (string, error) {
+	parent := os.Getenv("RUNTIME_DIRECTORY")
+	if parent == "" {
+		parent = os.TempDir()
+	}
+	old, _ := filepath.Glob(filepath.Join(parent, socketPrefix+"*.sockets"))
+	for _, dir := range old {
+		pid := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(dir), socketPrefix), ".sockets")
+		if _, err := os.Stat("/proc/" + pid); os.IsNotExist(err) {
+			os.RemoveAll(dir)
+		}
+	}
+	dir := filepath.Join(parent, fmt.Sprintf("%s%d.sockets", socketPrefix, os.Getpid()))
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return "", fmt.Errorf("cannot make a folder for the plugins' sockets: %w", err)
+	}
+	return dir, nil
+}
+
+// logger makes the host's logger.
+func logger(w io.Writer, agent config.Agent) *slog.Logger {
+	var level slog.Level
+	if level.UnmarshalText([]byte(agent.LogLevel)) != nil {
+		level = slog.LevelInfo
+	}
+	options := &slog.HandlerOptions{Level: level}
+	if agent.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+func (a *App) version(flags *flag.FlagSet, args []string) int {
+	if code, done := a.parse(flags, args, 0); done {
+		return code
+	}
+	fmt.Fprintf(a.Stdout, "nepho %s\n", a.Version)
+	return exitOK
+}

@@ -1,0 +1,137 @@
+package host
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/nephoscope/nepho/sdk"
+)
+
+// deadLetterBytes is the size at which a dead letter file is put aside as
+// ".old", in the place of an earlier one.
+const deadLetterBytes = 64 << 20
+
+// deadLetters keeps what a publisher or a transformer will never take, with the
+// reason, as JSON lines in one file per sink or pipeline. The file is made with
+// the first letter.
+type deadLetters struct {
+	path string
+
+	mu   sync.Mutex
+	file *os.File
+	size int64
+}
+
+// letter is a line of the file. Data holds a batch that cannot be decoded.
+type letter struct {
+	Time   time.Time   `json:"time"`
+	From   string      `json:"from"`
+	Reason string      `json:"reason"`
+	Sample *sdk.Sample `json:"sample,omitempty"`
+	Event  *sdk.Event  `json:"event,omitempty"`
+	Data   []byte      `json:"data,omitempty"`
+}
+
+// keep writes the given rows of a batch, or all when rows is nil, and gives their
+// number. Row Len()+e is event e.
+func (d *deadLetters) keep(from, reason string, data []byte, rows []uint32, count uint64) (uint64, error) {
+	now := time.Now().UTC()
+	b, err := sdk.DecodeBatch(data)
+	if err != nil {
+		return count, d.write(letter{Time: now, From: from, Reason: reason, Data: data})
+	}
+	total := uint32(b.Len() + b.Events())
+	if rows == nil {
+		for row := range total {
+			rows = append(rows, row)
+		}
+	}
+	letters := make([]letter, 0, len(rows))
+	for _, row := range rows {
+		l := letter{Time: now, From: from, Reason: reason}
+		switch {
+		case row < uint32(b.Len()):
+			s := b.Sample(int(row))
+			l.Sample = &s
+		case row < total:
+			e := b.Event(int(row) - b.Len())
+			l.Event = &e
+		default:
+			continue // a row that is not there cannot be lost
+		}
+		letters = append(letters, l)
+	}
+	return uint64(len(letters)), d.write(letters...)
+}
+
+func (d *deadLetters) write(letters ...letter) error {
+	var lines []byte
+	for _, l := range letters {
+		line, err := json.Marshal(l)
+		if err != nil {
+			return fmt.Errorf("cannot write a dead letter: %w", err)
+		}
+		lines = append(append(lines, line...), '\n')
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.open(); err != nil {
+		return fmt.Errorf("cannot keep dead letters: %w", err)
+	}
+	n, err := d.file.Write(lines)
+	if err == nil {
+		err = d.file.Sync()
+	}
+	if err != nil {
+		// No half line may stay.
+		if e := d.file.Truncate(d.size); e == nil {
+			n = 0
+		}
+		d.size += int64(n)
+		return fmt.Errorf("cannot keep dead letters: %w", err)
+	}
+	d.size += int64(n)
+	return nil
+}
+
+func (d *deadLetters) open() error {
+	if d.file != nil && d.size >= deadLetterBytes {
+		d.file.Close()
+		d.file = nil
+		if err := os.Rename(d.path, d.path+".old"); err != nil {
+			return err
+		}
+	}
+	if d.file != nil {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(d.path), 0o750); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(d.path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o640)
+	if err != nil {
+		return err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return err
+	}
+	d.file, d.size = f, info.Size()
+	return nil
+}
+
+func (d *deadLetters) close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.file == nil {
+		return nil
+	}
+	err := d.file.Close()
+	d.file = nil
+	return err
+}

@@ -1,0 +1,139 @@
+package host
+
+import (
+	"errors"
+	"sync"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/nephoscope/nepho/sdk"
+)
+
+// parcel is an encoded batch on its way, and what the host knows of it without
+// decoding it.
+type parcel struct {
+	data    []byte
+	samples uint32
+	events  uint32
+	fate    *fate
+	held    bool // from a source that waits for our word: it must not be dropped
+}
+
+// rows is what counters count: samples and events alike.
+func (p parcel) rows() uint64 { return uint64(p.samples) + uint64(p.events) }
+
+// fate follows everything that is made of one poll or one delivery, until all of
+// it is durable or part of it is known not to be.
+type fate struct {
+	mu      sync.Mutex
+	waiting int
+	err     error
+	over    func(error) // called once, when nothing waits any more
+}
+
+func newFate(over func(error)) *fate { return &fate{waiting: 1, over: over} }
+
+func (f *fate) add(n int) {
+	f.mu.Lock()
+	f.waiting += n
+	f.mu.Unlock()
+}
+
+// done takes one off what waits; an error makes the whole not durable.
+func (f *fate) done(err error) {
+	f.mu.Lock()
+	f.waiting--
+	f.err = errors.Join(f.err, err)
+	over, err := f.waiting == 0, f.err
+	f.mu.Unlock()
+	if over {
+		f.over(err)
+	}
+}
+
+// header is the part of a batch that routing needs.
+type header struct {
+	samples, events uint32
+	strings         [][]byte
+	meters          []uint32 // names in the meter table, as indexes of strings
+	eventTypes      []uint32 // one per event
+}
+
+// Field numbers of wire.Batch.
+const (
+	fieldCount     = 5
+	fieldEvents    = 6
+	fieldStrings   = 10
+	fieldMeterName = 11
+	fieldEventType = 41
+)
+
+var errHeader = errors.New("not an encoded batch")
+
+// peek reads a batch's header without decoding its columns. What it reads refers
+// to data.
+func peek(data []byte) (h header, err error) {
+	for len(data) > 0 {
+		number, kind, n := protowire.ConsumeTag(data)
+		if n < 0 {
+			return h, errHeader
+		}
+		data = data[n:]
+		switch {
+		case kind == protowire.BytesType:
+			value, n := protowire.ConsumeBytes(data)
+			if n < 0 {
+				return h, errHeader
+			}
+			data = data[n:]
+			switch number {
+			case fieldStrings:
+				h.strings = append(h.strings, value)
+			case fieldMeterName:
+				h.meters, err = varints(h.meters, value)
+			case fieldEventType:
+				h.eventTypes, err = varints(h.eventTypes, value)
+			}
+			if err != nil {
+				return h, err
+			}
+		case kind == protowire.VarintType && (number == fieldCount || number == fieldEvents):
+			value, n := protowire.ConsumeVarint(data)
+			if n < 0 || value > sdk.MaxBatchRows {
+				return h, errHeader
+			}
+			data = data[n:]
+			if number == fieldCount {
+				h.samples = uint32(value)
+			} else {
+				h.events = uint32(value)
+			}
+		default:
+			n := protowire.ConsumeFieldValue(number, kind, data)
+			if n < 0 {
+				return h, errHeader
+			}
+			data = data[n:]
+		}
+	}
+	for _, column := range [][]uint32{h.meters, h.eventTypes} {
+		for _, s := range column {
+			if int(s) >= len(h.strings) {
+				return h, errHeader
+			}
+		}
+	}
+	return h, nil
+}
+
+func varints(to []uint32, packed []byte) ([]uint32, error) {
+	for len(packed) > 0 {
+		v, n := protowire.ConsumeVarint(packed)
+		if n < 0 || v > 1<<31 {
+			return to, errHeader
+		}
+		to = append(to, uint32(v))
+		packed = packed[n:]
+	}
+	return to, nil
+}

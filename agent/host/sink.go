@@ -1,0 +1,194 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"github.com/nephoscope/nepho/agent/config"
+	"github.com/nephoscope/nepho/agent/spool"
+	"github.com/nephoscope/nepho/agent/supervisor"
+	"github.com/nephoscope/nepho/sdk/wire"
+)
+
+// sink is the end of a pipeline: a spool, and a publisher instance that it is
+// emptied to.
+type sink struct {
+	name      string // pipeline/publisher
+	publisher *config.Instance
+	spool     *spool.Spool
+	dead      *deadLetters
+	gate      chan struct{} // shared with the instance's other sinks: one call at a time
+	log       *slog.Logger
+	caller
+
+	cancel context.CancelFunc
+	done   chan struct{}
+
+	trouble   trouble
+	published counter // rows taken
+	refused   counter // rows put aside
+	retries   counter
+	last      atomic.Int64 // Unix nanoseconds of the last success
+}
+
+func (s *sink) start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	s.cancel, s.done = cancel, make(chan struct{})
+	go s.run(ctx)
+}
+
+// append spools a parcel. What is polled never waits: a full spool drops its
+// oldest. What is held waits for room until ctx ends.
+func (s *sink) append(ctx context.Context, item parcel) error {
+	item.fate.add(1)
+	commit, err := s.spool.Append(ctx, spool.Entry{Payload: item.data, Samples: uint32(item.rows()), Held: item.held})
+	if err != nil {
+		if ctx.Err() != nil {
+			item.fate.done(ctx.Err())
+			return ctx.Err()
+		}
+		item.fate.done(err) // counted by the spool
+		return nil
+	}
+	select {
+	case <-commit.Done():
+		item.fate.done(commit.Err())
+	default:
+		go func() {
+			<-commit.Done()
+			item.fate.done(commit.Err())
+		}()
+	}
+	return nil
+}
+
+// run empties the spool, one batch after the other.
+func (s *sink) run(ctx context.Context) {
+	defer close(s.done)
+	for {
+		d, err := s.spool.Next(ctx)
+		if err != nil {
+			if ctx.Err() == nil && !errors.Is(err, spool.ErrClosed) {
+				s.log.Error("cannot read the spool", "error", err)
+				(&backoff{min: time.Second, max: time.Second}).wait(ctx, 0)
+				continue
+			}
+			return
+		}
+		if s.publish(ctx, d) != nil {
+			s.spool.Rewind()
+			return
+		}
+		if err := s.spool.Ack(d); err != nil {
+			s.log.Error("cannot note that a batch was published; it may be published again", "error", err)
+		}
+	}
+}
+
+// publish offers a batch until the publisher took or refused it. An error is that
+// of ctx.
+func (s *sink) publish(ctx context.Context, d spool.Delivery) error {
+	rows := uint64(d.Samples)
+	pause := backoff{min: s.publisher.RetryMin, max: s.publisher.RetryMax}
+	crashes := 0
+	for {
+		reply, err := s.offer(ctx, d.Payload)
+		var after time.Duration
+		switch {
+		case err == nil && reply.Outcome == wire.PublishReply_DONE:
+			s.settle(rows, 0)
+			return nil
+		case err == nil && reply.Outcome == wire.PublishReply_REFUSED:
+			s.settle(rows, s.bury(d.Payload, reply.Reason, reply.Rows, rows))
+			return nil
+		case err == nil:
+			err = errors.New(reply.Reason)
+			after = time.Duration(reply.RetryAfterNs)
+		case errors.Is(err, errCrashed):
+			if crashes++; crashes >= poisonous {
+				reason := fmt.Sprintf("the publisher's process ended %d times on this batch", crashes)
+				s.settle(rows, s.bury(d.Payload, reason, nil, rows))
+				return nil
+			}
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		s.retries.inc()
+		if s.trouble.begins(err) {
+			s.log.Warn("publisher does not take samples; they wait in the spool", "error", err)
+		}
+		if err := pause.wait(ctx, after); err != nil {
+			return err
+		}
+	}
+}
+
+// offer makes one attempt.
+func (s *sink) offer(ctx context.Context, batch []byte) (reply *wire.PublishReply, err error) {
+	select {
+	case s.gate <- struct{}{}:
+		defer func() { <-s.gate }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	err = s.call(ctx, func(ctx context.Context, life *supervisor.Life) error {
+		var err error
+		reply, err = life.Publisher.Publish(ctx, &wire.PublishRequest{Instance: s.instance.Name(), Batch: batch})
+		return err
+	})
+	return reply, err
+}
+
+func (s *sink) settle(rows, refused uint64) {
+	s.published.Add(rows - min(refused, rows))
+	s.refused.Add(refused)
+	s.last.Store(time.Now().UnixNano())
+	if d, was := s.trouble.ends(); was {
+		s.log.Info("publisher takes samples again", "after", d.Round(time.Millisecond))
+	}
+}
+
+// bury puts rows aside as dead letters and gives their number.
+func (s *sink) bury(data []byte, reason string, rows []uint32, all uint64) uint64 {
+	n, err := s.dead.keep(s.name, reason, data, rows, all)
+	s.log.Error("publisher refuses samples for good; they are put aside as dead letters", "rows", n, "reason", reason, "file", s.dead.path)
+	if err != nil {
+		s.log.Error("dead letters are lost", "rows", n, "error", err)
+	}
+	return n
+}
+
+// stop goes on publishing until the spool is empty, the publisher is in trouble,
+// or ctx ends. What is left stays on disk.
+func (s *sink) stop(ctx context.Context) {
+	for ctx.Err() == nil && s.trouble.now() == nil {
+		st := s.spool.Stats()
+		if st.Waiting.Entries+st.Pending.Entries == 0 {
+			break
+		}
+		(&backoff{min: 5 * time.Millisecond, max: 5 * time.Millisecond}).wait(ctx, 0)
+	}
+	s.cancel()
+	<-s.done
+	st := s.spool.Stats()
+	if left := st.Waiting.Samples + st.Pending.Samples; left > 0 {
+		if s.publisher.Spool == "memory" {
+			s.log.Warn("samples are lost with the memory spool", "rows", left)
+		} else {
+			s.log.Info("samples wait on disk for the next start", "rows", left)
+		}
+	}
+	if err := errors.Join(s.spool.Close(), s.dead.close()); err != nil {
+		s.log.Error("cannot close the spool", "error", err)
+	}
+}
+
+// jittered varies a pause by up to a quarter, so that many that failed together
+// do not come back together.
+func jittered(d time.Duration) time.Duration { return d - rand.N(d/4+1) }

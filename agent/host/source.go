@@ -1,0 +1,225 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nephoscope/nepho/agent/config"
+	"github.com/nephoscope/nepho/agent/supervisor"
+	"github.com/nephoscope/nepho/sdk"
+	"github.com/nephoscope/nepho/sdk/wire"
+)
+
+// source is an instance that gives samples or events, and the way of its batches
+// into the pipelines.
+type source struct {
+	config *config.Instance
+	routes atomic.Pointer[[]*pipeline]
+	log    *slog.Logger
+	caller
+	local localPoller // set for the host's own pollster, which has no process
+
+	cancel  context.CancelFunc // no new work
+	abort   context.CancelFunc // end the work under way
+	stopped chan struct{}
+
+	batches, samples, events, bytes counter
+	garbage                         counter // messages that were no batch
+
+	polls, failures, timeouts, skipped counter
+	resources, failedResources         counter
+	unsettled                          atomic.Int64
+
+	trouble  trouble
+	mu       sync.Mutex
+	lastPoll time.Time
+	duration time.Duration
+	latest   []byte // the last batch, for the status page
+}
+
+// localPoller measures without a plugin's process and encodes its batches.
+type localPoller func() ([][]byte, error)
+
+func (s *source) start(run func(ctx, work context.Context)) {
+	ctx, cancel := context.WithCancel(context.Background())
+	work, abort := context.WithCancel(context.Background())
+	s.cancel, s.abort, s.stopped = cancel, abort, make(chan struct{})
+	go func() {
+		defer close(s.stopped)
+		run(ctx, work)
+	}()
+}
+
+// stop lets the work under way end until ctx does.
+func (s *source) stop(ctx context.Context) {
+	s.cancel()
+	select {
+	case <-s.stopped:
+	case <-ctx.Done():
+	}
+	s.abort()
+	<-s.stopped
+}
+
+// route counts a batch and offers it to every pipeline of the source.
+func (s *source) route(ctx context.Context, data []byte, f *fate, held bool) error {
+	h, err := peek(data)
+	if err != nil || len(data) > sdk.MaxBatchBytes {
+		s.garbage.inc()
+		return fmt.Errorf("%d bytes are no batch that may be taken", len(data))
+	}
+	s.batches.inc()
+	s.samples.Add(uint64(h.samples))
+	s.events.Add(uint64(h.events))
+	s.bytes.Add(uint64(len(data)))
+	s.mu.Lock()
+	s.latest = data
+	s.mu.Unlock()
+	item := parcel{data: data, samples: h.samples, events: h.events, fate: f, held: held}
+	offered := map[string]bool{}
+	for {
+		again := false
+		for _, p := range *s.routes.Load() {
+			if offered[p.config.Name] {
+				continue
+			}
+			err := p.offer(ctx, item)
+			if errors.Is(err, errQueueClosed) {
+				again = true // a reload replaces it just now
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			offered[p.config.Name] = true
+		}
+		if !again {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+// poll runs a pollster: at once, and from then on at fixed moments that nothing
+// shifts. The moments lie interval apart, moved by a part of the jitter that is
+// drawn once, so that hosts started together do not poll together while each
+// keeps its rhythm. A moment that comes while a poll is under way is skipped and
+// counted. Time is monotonic: stepping the clock changes nothing.
+func (s *source) poll(ctx, work context.Context) {
+	if s.local == nil {
+		if _, err := s.instance.Ready(ctx); err != nil {
+			return
+		}
+	}
+	base := time.Now()
+	shift := rand.N(s.config.Jitter + 1)
+	interval := s.config.Interval
+	s.pollOnce(work)
+	for next := int64(1); ; {
+		t := time.NewTimer(time.Until(base.Add(shift + time.Duration(next)*interval)))
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return
+		case <-t.C:
+		}
+		s.pollOnce(work)
+		due := int64((time.Since(base)-shift)/interval) + 1
+		if due > next+1 {
+			s.skipped.Add(uint64(due - next - 1))
+		}
+		next = max(next+1, due)
+	}
+}
+
+// pollOnce polls and waits, within the poll's deadline, until what was polled is
+// in the spools.
+func (s *source) pollOnce(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, s.config.Timeout)
+	defer cancel()
+	durable := make(chan struct{})
+	f := newFate(func(error) { close(durable) })
+	begun := time.Now()
+	err := s.gather(ctx, f)
+	f.done(nil)
+	s.mu.Lock()
+	s.lastPoll, s.duration = begun, time.Since(begun)
+	s.mu.Unlock()
+	s.polls.inc()
+	switch {
+	case err == nil:
+		if d, was := s.trouble.ends(); was {
+			s.log.Info("polls succeed again", "after", d.Round(time.Millisecond))
+		}
+	default:
+		s.failures.inc()
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			s.timeouts.inc()
+			err = fmt.Errorf("it did not end within %v: %w", s.config.Timeout, err)
+		}
+		if s.trouble.begins(err) {
+			s.log.Warn("poll failed; it is logged again when that changes", "error", err)
+		} else {
+			s.log.Debug("poll failed", "error", err)
+		}
+	}
+	select {
+	case <-durable:
+	case <-ctx.Done():
+	}
+}
+
+// gather polls once and routes each batch as it comes.
+func (s *source) gather(ctx context.Context, f *fate) error {
+	if s.local != nil {
+		batches, err := s.local()
+		for _, data := range batches {
+			if err := s.route(ctx, data, f, false); err != nil {
+				return err
+			}
+		}
+		return err
+	}
+	var failed string
+	err := s.call(ctx, func(_ context.Context, life *supervisor.Life) error {
+		stream, err := life.Pollster.Poll(ctx, &wire.PollRequest{Instance: s.instance.Name()})
+		if err != nil {
+			return err
+		}
+		for {
+			m, err := stream.Recv()
+			if errors.Is(err, io.EOF) {
+				return errors.New("the poll ended without a summary")
+			}
+			if err != nil {
+				return err
+			}
+			if len(m.Batch) > 0 {
+				if err := s.route(ctx, m.Batch, f, false); err != nil {
+					return err
+				}
+			}
+			if m.Summary != nil {
+				s.resources.Add(uint64(m.Summary.Resources))
+				s.failedResources.Add(uint64(m.Summary.Failed))
+				failed = m.Summary.Error
+				return nil
+			}
+		}
+	})
+	if err == nil && failed != "" {
+		err = errors.New(failed)
+	}
+	return err
+}

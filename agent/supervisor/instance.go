@@ -1,0 +1,180 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nephoscope/nepho/sdk/config"
+	"github.com/nephoscope/nepho/sdk/protocol"
+	"github.com/nephoscope/nepho/sdk/wire"
+)
+
+// Instance has one instance of a plugin started in every life of its process.
+type Instance struct {
+	process *Process
+	request *wire.StartRequest
+	cancel  context.CancelFunc
+	done    chan struct{}
+
+	mu      sync.Mutex
+	changed chan struct{}
+	life    *Life // the life in which it is started
+	state   State
+	lastErr error
+	flush   time.Duration
+}
+
+// Add begins to keep an instance started.
+func (p *Process) Add(request *wire.StartRequest) *Instance {
+	ctx, cancel := context.WithCancel(context.Background())
+	i := &Instance{process: p, request: request, cancel: cancel, done: make(chan struct{}), changed: make(chan struct{}), state: Starting}
+	go i.keep(ctx)
+	return i
+}
+
+func (i *Instance) keep(ctx context.Context) {
+	defer close(i.done)
+	pause := minPause
+	for {
+		life, err := i.process.Wait(ctx)
+		if err != nil {
+			i.set(Stopped, nil, nil)
+			return
+		}
+		if err := i.start(ctx, life); err != nil {
+			select {
+			case <-life.Done(): // that is why
+			default:
+				// Options that are wrong stay wrong until the configuration changes.
+				var problem config.Problem
+				if errors.As(err, &problem) {
+					i.set(Failed, nil, err)
+					i.process.spec.Log.Error("instance is refused", "instance", i.request.Instance, "error", err)
+					<-ctx.Done()
+					return
+				}
+				if ctx.Err() == nil {
+					if i.set(Backoff, nil, err) {
+						i.process.spec.Log.Error("instance cannot start and is tried again", "instance", i.request.Instance, "error", err)
+					}
+				}
+				wait(ctx, pause)
+				pause = min(2*pause, maxPause)
+			}
+			continue
+		}
+		pause = minPause
+		if i.set(Ready, life, nil) {
+			i.process.spec.Log.Info("instance started", "instance", i.request.Instance)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-life.Done():
+			i.set(Starting, nil, nil)
+		}
+	}
+}
+
+func (i *Instance) start(ctx context.Context, life *Life) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	reply, err := life.Start(ctx, i.request)
+	if err != nil {
+		return err
+	}
+	if len(reply.Problems) > 0 {
+		return config.Join(protocol.DecodeProblems(reply.Problems))
+	}
+	if reply.Error != "" {
+		return errors.New(reply.Error)
+	}
+	i.mu.Lock()
+	i.flush = time.Duration(reply.FlushIntervalNs)
+	i.mu.Unlock()
+	return nil
+}
+
+// set reports whether the state is another than before.
+func (i *Instance) set(state State, life *Life, err error) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	differs := i.state != state
+	i.state, i.life, i.lastErr = state, life, err
+	close(i.changed)
+	i.changed = make(chan struct{})
+	return differs
+}
+
+// Ready gives the life in which the instance is started, as soon as there is one.
+func (i *Instance) Ready(ctx context.Context) (*Life, error) {
+	for {
+		i.mu.Lock()
+		life, state, changed := i.life, i.state, i.changed
+		i.mu.Unlock()
+		if life != nil {
+			select {
+			case <-life.Done(): // about to be noticed
+			default:
+				return life, nil
+			}
+		}
+		if state == Stopped {
+			return nil, errStopped
+		}
+		select {
+		case <-changed:
+		case <-i.done:
+			return nil, errStopped
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// FlushInterval is how often a transformer wants to emit by time; 0 is never.
+func (i *Instance) FlushInterval() time.Duration {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.flush
+}
+
+// Name is the instance's name.
+func (i *Instance) Name() string { return i.request.Instance }
+
+// Status gives the instance's state and why it is not ready, if known.
+func (i *Instance) Status() (State, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.state, i.lastErr
+}
+
+// Stop stops the instance in its process, which may take until ctx ends. No call
+// to it should be under way.
+func (i *Instance) Stop(ctx context.Context) error {
+	i.mu.Lock()
+	life := i.life
+	i.mu.Unlock()
+	i.cancel()
+	<-i.done
+	defer i.set(Stopped, nil, nil)
+	if life == nil {
+		return nil
+	}
+	select {
+	case <-life.Done():
+		return nil
+	default:
+	}
+	reply, err := life.Stop(ctx, &wire.StopRequest{Instance: i.request.Instance})
+	if err == nil && reply.Error != "" {
+		err = errors.New(reply.Error)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot stop instance %q: %w", i.request.Instance, err)
+	}
+	return nil
+}

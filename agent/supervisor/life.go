@@ -1,0 +1,120 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/go-plugin"
+	"github.com/hashicorp/go-plugin/runner"
+	"google.golang.org/grpc"
+
+	"github.com/nephoscope/nepho/sdk"
+	"github.com/nephoscope/nepho/sdk/protocol"
+)
+
+// startTimeout is how long a plugin may take from its start to its handshake.
+const startTimeout = 10 * time.Second
+
+// Life is a plugin's process from its start to its end, with the connection to it.
+type Life struct {
+	*protocol.Client
+	process *process
+	client  *plugin.Client
+
+	once   sync.Once
+	mu     sync.Mutex
+	reason error // why the supervisor ended it, if it did
+}
+
+// begin starts the process and connects to it.
+func begin(spec *Spec) (*Life, error) {
+	if err := spec.check(); err != nil {
+		return nil, err
+	}
+	l := new(Life)
+	l.client = plugin.NewClient(&plugin.ClientConfig{
+		HandshakeConfig:  protocol.Handshake,
+		VersionedPlugins: protocol.PluginSet(&protocol.Adapter{}),
+		SkipHostEnv:      true,
+		AutoMTLS:         spec.MTLS,
+		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
+		Logger:           hclog.NewNullLogger(),
+		StartTimeout:     startTimeout,
+		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: spec.SocketDir},
+		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, _ string) (runner.Runner, error) {
+			p, err := newProcess(spec, cmd.Env)
+			if err != nil {
+				return nil, err
+			}
+			l.process = p
+			go bridge(p.stderr, spec.Log)
+			return p, nil
+		},
+		GRPCDialOptions: []grpc.DialOption{
+			// A batch is at most MaxBatchBytes; replies of transformers hold several.
+			grpc.WithDefaultCallOptions(
+				grpc.MaxCallRecvMsgSize(4*sdk.MaxBatchBytes), grpc.MaxCallSendMsgSize(protocol.MaxMessageBytes)),
+		},
+	})
+	conn, err := l.client.Client()
+	if err == nil {
+		var set any
+		if set, err = conn.Dispense(protocol.Set); err == nil {
+			l.Client = set.(*protocol.Client)
+			return l, nil
+		}
+	}
+	// go-plugin explains by way of the handshake line; the process's own end says
+	// more where there was one.
+	if l.process != nil && l.process.cmd.Process != nil {
+		select {
+		case <-l.process.exited:
+			err = fmt.Errorf("it ended before the handshake (%w): %w", exitError(l.process.err), err)
+		default:
+		}
+		l.process.Kill(context.Background())
+	}
+	go l.client.Kill()
+	return nil, fmt.Errorf("cannot start plugin %s/%s: %w", spec.Kind, spec.Name, err)
+}
+
+func exitError(err error) error {
+	if err == nil {
+		return errors.New("exit status 0")
+	}
+	return err
+}
+
+// Done is closed when the process is gone.
+func (l *Life) Done() <-chan struct{} { return l.process.exited }
+
+// PID of the process.
+func (l *Life) PID() int { return l.process.cmd.Process.Pid }
+
+// end says, once Done is closed, why the life ended.
+func (l *Life) end() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.reason != nil {
+		return l.reason
+	}
+	return fmt.Errorf("the process ended: %w", exitError(l.process.err))
+}
+
+// Kill ends the process at once, for the given reason.
+func (l *Life) Kill(reason error) {
+	l.mu.Lock()
+	if l.reason == nil {
+		l.reason = reason
+	}
+	l.mu.Unlock()
+	l.process.Kill(context.Background())
+}
+
+// close ends the process if it runs, asking first, and frees the connection.
+func (l *Life) close() { l.once.Do(l.client.Kill) }

@@ -1,0 +1,110 @@
+package supervisor
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"strings"
+	"time"
+)
+
+// A plugin may log this many lines a second, and this many at once; what is over
+// is counted and left out.
+const (
+	logRate  = 50
+	logBurst = 500
+
+	logLineBytes = 16 << 10 // longer lines are cut
+)
+
+// bridge reads what a plugin prints on standard error and logs it: lines of the
+// SDK's JSON form with their level and attributes, other lines as they are.
+func bridge(r io.Reader, log *slog.Logger) {
+	b := &bridged{log: log, tokens: logBurst, at: time.Now()}
+	in := bufio.NewReaderSize(r, logLineBytes)
+	for {
+		line, cut, err := in.ReadLine()
+		if len(line) > 0 && b.admit() {
+			b.line(line)
+		}
+		for cut && err == nil {
+			_, cut, err = in.ReadLine()
+		}
+		if err != nil {
+			b.report()
+			if !errors.Is(err, io.EOF) && !strings.Contains(err.Error(), "file already closed") {
+				log.Warn("cannot read the plugin's standard error", "error", err)
+			}
+			return
+		}
+	}
+}
+
+type bridged struct {
+	log     *slog.Logger
+	tokens  float64
+	at      time.Time
+	left    int // lines left out
+	panicky bool
+}
+
+func (b *bridged) admit() bool {
+	now := time.Now()
+	b.tokens = min(logBurst, b.tokens+now.Sub(b.at).Seconds()*logRate)
+	b.at = now
+	if b.tokens < 1 {
+		b.left++
+		return false
+	}
+	b.tokens--
+	// Tell of it when there is room again for more than the next line.
+	if b.left > 0 && b.tokens > logRate/2 {
+		b.report()
+	}
+	return true
+}
+
+func (b *bridged) report() {
+	if b.left > 0 {
+		b.log.Warn("the plugin logs too much; lines were left out", "lines", b.left)
+		b.left = 0
+	}
+}
+
+func (b *bridged) line(line []byte) {
+	if line[0] == '{' {
+		var fields map[string]any
+		if json.Unmarshal(line, &fields) == nil {
+			if message, ok := fields["@message"].(string); ok {
+				b.record(message, fields)
+				return
+			}
+		}
+	}
+	text := strings.ToValidUTF8(string(line), "\uFFFD")
+	if strings.HasPrefix(text, "panic: ") || strings.HasPrefix(text, "fatal error: ") {
+		b.panicky = true // the rest is its trace
+	}
+	level := slog.LevelInfo
+	if b.panicky {
+		level = slog.LevelError
+	}
+	b.log.Log(context.Background(), level, text)
+}
+
+func (b *bridged) record(message string, fields map[string]any) {
+	var level slog.Level
+	if text, _ := fields["@level"].(string); level.UnmarshalText([]byte(text)) != nil {
+		level = slog.LevelInfo
+	}
+	attrs := make([]slog.Attr, 0, len(fields))
+	for k, v := range fields {
+		if !strings.HasPrefix(k, "@") {
+			attrs = append(attrs, slog.Any(k, v))
+		}
+	}
+	b.log.LogAttrs(context.Background(), level, message, attrs...)
+}

@@ -1,0 +1,131 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-plugin/runner"
+
+	"github.com/nephoscope/nepho/sdk"
+)
+
+// process runs one executable for go-plugin. go-plugin's own runner would hide
+// the moment of its end, share standard input, and let a line of JSON on
+// standard error crash the host.
+type process struct {
+	cmd    *exec.Cmd
+	stdout *os.File
+	stderr *os.File
+	begun  time.Time
+	exited chan struct{} // closed when the process is gone
+	err    error         // why it ended, once exited is closed
+}
+
+var _ runner.Runner = (*process)(nil)
+
+// newProcess prepares spec's executable with the environment that the protocol
+// wants. It must be started from a locked thread that outlives it: that thread's
+// end is what Pdeathsig stands for.
+func newProcess(spec *Spec, env []string) (*process, error) {
+	p := &process{cmd: exec.Command(spec.Path, spec.Args...), exited: make(chan struct{})}
+	p.cmd.Env = append(append([]string(nil), spec.Env...), env...)
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if spec.Stdout != nil {
+		p.cmd.ExtraFiles = []*os.File{spec.Stdout}
+		p.cmd.Env = append(p.cmd.Env, sdk.StdoutFDVariable+"=3")
+	}
+	out, outW, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	errR, errW, err := os.Pipe()
+	if err != nil {
+		return nil, errors.Join(err, out.Close(), outW.Close())
+	}
+	p.stdout, p.stderr = out, errR
+	p.cmd.Stdout, p.cmd.Stderr = outW, errW
+	return p, nil
+}
+
+// Start implements runner.Runner.
+func (p *process) Start(context.Context) error {
+	p.begun = time.Now()
+	err := p.cmd.Start()
+	// The plugin has its own ends now; ours would keep the pipes open.
+	p.cmd.Stdout.(*os.File).Close()
+	p.cmd.Stderr.(*os.File).Close()
+	if err != nil {
+		p.stdout.Close()
+		p.stderr.Close()
+		return fmt.Errorf("cannot start %q: %w", p.cmd.Path, err)
+	}
+	go func() {
+		p.err = p.cmd.Wait()
+		close(p.exited)
+		// A grandchild may hold the pipes open for ever; what it still says within
+		// this time is read.
+		time.Sleep(2 * time.Second)
+		p.stdout.Close()
+		p.stderr.Close()
+	}()
+	return nil
+}
+
+// Stdout implements runner.Runner.
+func (p *process) Stdout() io.ReadCloser { return p.stdout }
+
+// Stderr implements runner.Runner. The supervisor reads the real one.
+func (p *process) Stderr() io.ReadCloser { return io.NopCloser(strings.NewReader("")) }
+
+// Wait implements runner.Runner.
+func (p *process) Wait(context.Context) error {
+	<-p.exited
+	return p.err
+}
+
+// Kill implements runner.Runner: it ends the process and all it started.
+func (p *process) Kill(context.Context) error {
+	if p.cmd.Process == nil {
+		return nil
+	}
+	select {
+	case <-p.exited: // its id may be another's by now
+		return nil
+	default:
+	}
+	return syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
+}
+
+// ID implements runner.Runner.
+func (p *process) ID() string {
+	if p.cmd.Process == nil {
+		return ""
+	}
+	return fmt.Sprint(p.cmd.Process.Pid)
+}
+
+// Name implements runner.Runner.
+func (p *process) Name() string { return p.cmd.Path }
+
+// Diagnose implements runner.Runner.
+func (p *process) Diagnose(context.Context) string {
+	select {
+	case <-p.exited:
+		return fmt.Sprintf("the process ended: %v", p.err)
+	case <-time.After(100 * time.Millisecond):
+		return "the process is running: is it a Nepho plugin?"
+	}
+}
+
+// PluginToHost implements runner.Runner.
+func (p *process) PluginToHost(n, a string) (string, string, error) { return n, a, nil }
+
+// HostToPlugin implements runner.Runner.
+func (p *process) HostToPlugin(n, a string) (string, string, error) { return n, a, nil }
