@@ -19,17 +19,13 @@ import (
 
 const gzipEncoding = "gzip"
 
-// EncodeBatch makes a message of Nepho's own form: the encoded batch, compressed
-// if compress says so and signed unless the secret is empty.
+// EncodeBatch makes a message of Nepho's own form of an encoded batch. It is
+// compressed if compress says so and signed unless the secret is empty.
 //
 // The signature is a hexadecimal HMAC-SHA256 over the lines "nepho-batch-1", the
 // timestamp header and the content encoding, each with its line feed, and the
 // body as it is sent.
-func EncodeBatch(b *sdk.Batch, secret string, compress bool) (Message, error) {
-	body, err := b.Encode()
-	if err != nil {
-		return Message{}, fmt.Errorf("cannot encode batch: %w", err)
-	}
+func EncodeBatch(body []byte, secret string, compress bool) Message {
 	m := Message{ContentType: BatchType, Body: body}
 	if compress {
 		var to bytes.Buffer
@@ -46,7 +42,7 @@ func EncodeBatch(b *sdk.Batch, secret string, compress bool) (Message, error) {
 		mac.Write(m.Body)
 		m.Headers = map[string]any{TimestampHeader: stamp, SignatureHeader: hex.EncodeToString(mac.Sum(nil))}
 	}
-	return m, nil
+	return m
 }
 
 func batchPreamble(stamp, encoding string) []byte {

@@ -148,11 +148,7 @@ func TestDecodeRefusesParts(t *testing.T) {
 func TestDecodeVerifies(t *testing.T) {
 	samples := exampleSamples()
 	b := build(t, samples, nil)
-	signed, err := EncodeBatch(b, "secret", false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	unsigned, _ := EncodeBatch(b, "", false)
+	signed, unsigned := EncodeBatch(encode(t, b), "secret", false), EncodeBatch(encode(t, b), "", false)
 	f := func(name string, m Message, want error, secrets ...string) {
 		t.Helper()
 		if _, err := NewDecoder(secrets...).Decode(m); !errors.Is(err, want) {

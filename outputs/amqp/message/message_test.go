@@ -61,6 +61,15 @@ func buildContent(t testing.TB, c *Content) *sdk.Batch {
 	return batches[0]
 }
 
+func encode(t testing.TB, b *sdk.Batch) []byte {
+	t.Helper()
+	data, err := b.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
 // rows lists 0 to n-1.
 func rows(n int) []int {
 	var list []int
@@ -100,10 +109,7 @@ func TestBothFormsKeepEverything(t *testing.T) {
 			decoder = NewDecoder("")
 		}
 		for _, compress := range []bool{false, true} {
-			m, err := EncodeBatch(build(t, samples, events), secret, compress)
-			if err != nil {
-				t.Fatal(err)
-			}
+			m := EncodeBatch(encode(t, build(t, samples, events)), secret, compress)
 			got, err := decoder.Decode(m)
 			if err != nil {
 				t.Fatal(err)
@@ -194,10 +200,7 @@ func TestEventsThatCannotBeEncoded(t *testing.T) {
 }
 
 func TestAddToLeavesOutUnwantedMeters(t *testing.T) {
-	m, err := EncodeBatch(build(t, exampleSamples(), exampleEvents()), "", false)
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := EncodeBatch(encode(t, build(t, exampleSamples(), exampleEvents())), "", false)
 	c, err := NewDecoder().Decode(m)
 	if err != nil {
 		t.Fatal(err)
@@ -225,10 +228,7 @@ func TestBatchKeepsDerivedIDs(t *testing.T) {
 	for i := range samples {
 		samples[i].ID = b.SampleID(i)
 	}
-	m, err := EncodeBatch(b, "", false)
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := EncodeBatch(encode(t, b), "", false)
 	c, err := NewDecoder().Decode(m)
 	if err != nil {
 		t.Fatal(err)
