@@ -65,6 +65,7 @@ func (p *pipeline) offer(ctx context.Context, item parcel) error {
 		dropped, room := p.queue.makeRoom(len(item.data))
 		for _, d := range dropped {
 			p.drop(d)
+			p.queue.settled(d.rows())
 		}
 		if room {
 			break
@@ -108,6 +109,7 @@ func (p *pipeline) run(ctx context.Context) {
 			case parcels <- item:
 			case <-ctx.Done():
 				p.abandon(item)
+				p.queue.settled(item.rows())
 				return
 			}
 		}
@@ -119,6 +121,7 @@ func (p *pipeline) run(ctx context.Context) {
 				return
 			}
 			p.carry(ctx, item)
+			p.queue.settled(item.rows())
 		case now := <-flush.C:
 			p.flush(ctx, now)
 		}
@@ -321,6 +324,7 @@ func (p *pipeline) stop(ctx context.Context) {
 	for _, item := range left {
 		rows += item.rows()
 		p.abandon(item)
+		p.queue.settled(item.rows())
 	}
 	if rows > 0 {
 		p.log.Warn("samples were not transformed in time; polled ones are dropped", "rows", rows)

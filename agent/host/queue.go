@@ -13,7 +13,7 @@ type queue struct {
 	mu      sync.Mutex
 	parcels []parcel
 	bytes   int64
-	rows    uint64
+	rows    uint64 // of parcels that are here or taken and not settled
 	closed  bool
 	changed chan struct{}
 }
@@ -53,7 +53,7 @@ func (q *queue) put(ctx context.Context, p parcel) error {
 	}
 }
 
-// get takes the oldest parcel; false when the queue is closed and empty, or ctx
+// get takes the oldest parcel, whose rows count as waiting until settled; false when the queue is closed and empty, or ctx
 // ended.
 func (q *queue) get(ctx context.Context) (parcel, bool) {
 	for {
@@ -82,9 +82,16 @@ func (q *queue) take(i int) parcel {
 	q.parcels[len(q.parcels)-1] = parcel{}
 	q.parcels = q.parcels[:len(q.parcels)-1]
 	q.bytes -= int64(len(p.data))
-	q.rows -= p.rows()
 	q.wake()
 	return p
+}
+
+// settled takes rows that left the queue off those that wait: it is known what
+// became of them.
+func (q *queue) settled(rows uint64) {
+	q.mu.Lock()
+	q.rows -= rows
+	q.mu.Unlock()
 }
 
 // makeRoom takes out the oldest parcels that may be dropped until size bytes fit;
