@@ -59,7 +59,8 @@ func (s *Spool) Next(ctx context.Context) (Delivery, error) {
 		}
 		switch {
 		case err == nil:
-			s.cursor = place{at.seg, next, rec.seq + 1, rec.before + uint64(rec.samples)}
+			end := rec.end()
+			s.cursor = place{at.seg, next, end.seq, end.samples}
 			d := s.handOut(seg, Entry{Payload: payload, Samples: rec.samples, Held: rec.held}, rec.seq, rec.time)
 			s.unlock()
 			return d, nil
@@ -109,7 +110,7 @@ func (s *Spool) current() *segment {
 		if s.cursor.off < seg.tail {
 			return seg
 		}
-		if s.cursor.seq < seg.end() {
+		if s.cursor.seq < seg.end().seq {
 			s.passRest(seg)
 		}
 	}
@@ -119,7 +120,8 @@ func (s *Spool) current() *segment {
 // passRest moves the cursor to the end of seg: nothing more in it is readable.
 // If all that was handed out is acknowledged nobody else will settle the loss.
 func (s *Spool) passRest(seg *segment) {
-	s.cursor = place{seg.id, seg.tail, seg.end(), seg.endSamples()}
+	end := seg.end()
+	s.cursor = place{seg.id, seg.tail, end.seq, end.samples}
 	s.settlePassed()
 }
 
@@ -159,13 +161,13 @@ func (s *Spool) handOut(seg *segment, e Entry, seq uint64, at int64) Delivery {
 	}
 }
 
-func (s *Spool) read(at place, tail int64, end uint64) (record, []byte, int64, error) {
+func (s *Spool) read(at place, tail int64, end totals) (record, []byte, int64, error) {
 	s.readMu.Lock()
 	defer s.readMu.Unlock()
 	if err := s.reader.open(s.dir, at.seg); err != nil {
 		return record{}, nil, 0, err
 	}
-	rec, payload, next, err := s.reader.find(at.off, tail, at.seq, end)
+	rec, payload, next, err := s.reader.find(at.off, tail, at.totals(), end)
 	if err != nil || next == tail {
 		// A spool that is idle holds no read-ahead buffer.
 		s.reader.close()

@@ -84,22 +84,28 @@ func (d *directory) close() error {
 // sync makes the names of new segments durable.
 func (d *directory) sync() error { return d.self.Sync() }
 
-// list returns the numbers of the segments, rising, and the names of files that
-// are not the spool's.
-func (d *directory) list() (ids []uint64, foreign []string, err error) {
+// list returns the numbers of the segments, rising, the highest number in any
+// name, and the names of files that are not the spool's.
+func (d *directory) list() (ids []uint64, highest uint64, foreign []string, err error) {
 	files, err := os.ReadDir(d.path) // sorted by name, and so by number
 	if err != nil {
-		return nil, nil, err
+		return nil, 0, nil, err
 	}
 	for _, f := range files {
-		name := f.Name()
-		if id, ok := parseSegmentName(name); ok && f.Type().IsRegular() {
+		name, aside := strings.CutSuffix(f.Name(), asideExt)
+		id, numbered := parseSegmentName(name)
+		if numbered {
+			highest = max(highest, id)
+		}
+		switch {
+		case aside, name == lockName, name == positionName:
+		case numbered && f.Type().IsRegular():
 			ids = append(ids, id)
-		} else if name != lockName && name != positionName && !strings.HasSuffix(name, asideExt) {
+		default:
 			foreign = append(foreign, name)
 		}
 	}
-	return ids, foreign, nil
+	return ids, highest, foreign, nil
 }
 
 func (d *directory) segmentPath(id uint64) string {
@@ -112,7 +118,7 @@ func parseSegmentName(name string) (uint64, bool) {
 		return 0, false
 	}
 	id, err := strconv.ParseUint(digits, 16, 64)
-	return id, err == nil && id < 1<<63
+	return id, err == nil && id < maxNumber
 }
 
 // createSegment opens a new segment for writing. A file of that name can only

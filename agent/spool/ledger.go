@@ -54,9 +54,12 @@ type segment struct {
 	items []item // in memory only
 }
 
-func (g *segment) end() uint64        { return g.first.seq + g.total.Entries }
-func (g *segment) endSamples() uint64 { return g.first.samples + g.total.Samples }
-func (g *segment) spent() bool        { return g.settled.Entries == g.total.Entries }
+func (g *segment) spent() bool { return g.settled.Entries == g.total.Entries }
+
+// end is the point after the last entry; held is not known there.
+func (g *segment) end() totals {
+	return totals{seq: g.first.seq + g.total.Entries, samples: g.first.samples + g.total.Samples}
+}
 
 // left is what is neither acknowledged nor passed over.
 func (g *segment) left() Count {
@@ -158,7 +161,7 @@ func (s *Spool) dropOldest(evenActive bool) bool {
 		left := seg.left()
 		s.dropped.Full.add(left)
 		s.waiting.sub(left)
-		s.outstanding.delete(func(seq uint64) bool { return seq >= seg.first.seq && seq < seg.end() })
+		s.outstanding.delete(func(seq uint64) bool { return seq >= seg.first.seq && seq < seg.end().seq })
 		if seg == s.active {
 			s.active = nil
 		}
@@ -188,7 +191,7 @@ func (s *Spool) advance(to place, acked Count) {
 	for len(s.segs) > 0 && s.segs[0].id <= to.seg {
 		seg := s.segs[0]
 		passed := seg.left()
-		if seg.id == to.seg {
+		if seg.id == to.seg && to.seq < seg.end().seq {
 			passed = Count{to.seq - seg.first.seq, to.samples - seg.first.samples}
 			passed.sub(seg.settled)
 		}
@@ -212,7 +215,7 @@ func (s *Spool) advance(to place, acked Count) {
 }
 
 func (s *Spool) countLost(seg *segment, lost Count) {
-	if lost.Entries == 0 {
+	if lost == (Count{}) {
 		return
 	}
 	seg.lost.add(lost)

@@ -21,6 +21,8 @@ type place struct {
 	samples uint64
 }
 
+func (p place) totals() totals { return totals{seq: p.seq, samples: p.samples} }
+
 // positionFile remembers the place of the first entry that is not acknowledged.
 // It is not goroutine-safe.
 type positionFile struct {
@@ -83,10 +85,11 @@ func parsePosition(b []byte) (generation uint64, at place, ok bool) {
 		binary.LittleEndian.Uint32(b[48:]) != checksum(b[:48]) {
 		return 0, place{}, false
 	}
-	return binary.LittleEndian.Uint64(b[8:]), place{
+	at = place{
 		seg:     binary.LittleEndian.Uint64(b[16:]),
 		off:     int64(binary.LittleEndian.Uint64(b[24:])),
 		seq:     binary.LittleEndian.Uint64(b[32:]),
 		samples: binary.LittleEndian.Uint64(b[40:]),
-	}, true
+	}
+	return binary.LittleEndian.Uint64(b[8:]), at, at.seg < maxNumber && at.seq < maxNumber && at.samples < maxNumber
 }

@@ -54,10 +54,10 @@ func (r *reader) close() {
 	r.file, r.buf, r.base = nil, nil, 0
 }
 
-// find returns the first intact record at or after off and before limit whose
-// number is in [lo, hi), its payload, and the offset after it; io.EOF when
+// find returns the first intact record at or after off and before limit that
+// belongs between lo and hi, its payload, and the offset after it; io.EOF when
 // there is none. Whatever is damaged is passed over.
-func (r *reader) find(off, limit int64, lo, hi uint64) (record, []byte, int64, error) {
+func (r *reader) find(off, limit int64, lo, hi totals) (record, []byte, int64, error) {
 	r.skipped = Count{}
 	for limit-off >= recordHeaderSize {
 		b, err := r.bytes(off, recordHeaderSize, limit)
@@ -65,7 +65,7 @@ func (r *reader) find(off, limit int64, lo, hi uint64) (record, []byte, int64, e
 			return record{}, nil, 0, err
 		}
 		rec, ok := parseRecordHeader(b, r.seed)
-		if !ok || rec.seq < lo || rec.seq >= hi {
+		if !ok || !rec.between(lo, hi) {
 			if off, err = r.resync(off+1, limit); err != nil {
 				return record{}, nil, 0, err
 			}

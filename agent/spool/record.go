@@ -14,6 +14,10 @@ const (
 	recordMagic   = "\xf5Np\xe7" // F5 never occurs in UTF-8 text
 
 	flagHeld = 1
+
+	// maxNumber bounds all running numbers, so that sums of them stay right
+	// whatever a file says.
+	maxNumber = 1 << 62
 )
 
 // castagnoli is a lookup table, never written after this.
@@ -44,6 +48,10 @@ func (t *totals) add(it *item) {
 	}
 }
 
+func (t totals) valid() bool {
+	return t.seq < maxNumber && t.samples < maxNumber && t.held < maxNumber
+}
+
 func appendSegmentHeader(dst []byte, id uint64, first totals) []byte {
 	start := len(dst)
 	dst = append(dst, segmentMagic...)
@@ -63,11 +71,12 @@ func parseSegmentHeader(b []byte, id uint64) (totals, bool) {
 		binary.LittleEndian.Uint32(b[44:]) != crc32.Update(segmentSeed(id), castagnoli, b[:44]) {
 		return totals{}, false
 	}
-	return totals{
+	first := totals{
 		seq:     binary.LittleEndian.Uint64(b[16:]),
 		samples: binary.LittleEndian.Uint64(b[24:]),
 		held:    binary.LittleEndian.Uint64(b[32:]),
-	}, true
+	}
+	return first, first.valid()
 }
 
 // record is the header of an entry on disk.
@@ -79,6 +88,16 @@ type record struct {
 	before  uint64 // samples in all entries before
 	time    int64  // nanoseconds since 1970
 	sum     uint32 // of the payload
+}
+
+// end is the point after the entry.
+func (r *record) end() totals {
+	return totals{seq: r.seq + 1, samples: r.before + uint64(r.samples)}
+}
+
+// between tells whether the entry can be one of those from lo to hi.
+func (r *record) between(lo, hi totals) bool {
+	return r.seq >= lo.seq && r.seq < hi.seq && r.before >= lo.samples && r.before < maxNumber && r.end().samples <= hi.samples
 }
 
 // frameSize is what an entry takes of the limit, on disk and in memory alike.

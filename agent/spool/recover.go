@@ -3,7 +3,6 @@ package spool
 import (
 	"errors"
 	"io"
-	"math"
 	"os"
 	"slices"
 )
@@ -18,7 +17,7 @@ type found struct {
 // recover fills the ledger with what is in the directory. The error says why
 // the directory is unusable; damaged files are none.
 func (s *Spool) recover() error {
-	ids, foreign, err := s.dir.list()
+	ids, highest, foreign, err := s.dir.list()
 	if err != nil {
 		return err
 	}
@@ -39,9 +38,8 @@ func (s *Spool) recover() error {
 		if f.segment != nil {
 			files = append(files, f)
 		}
-		s.nextID = id
 	}
-	s.nextID = max(s.nextID, at.seg) + 1
+	s.nextID = max(highest, at.seg) + 1
 	if files, err = s.measure(files); err != nil {
 		return err
 	}
@@ -96,7 +94,7 @@ func (s *Spool) inspect(id uint64) (found, error) {
 		s.log.Warn("empty spool segment removed", "segment", path)
 		return found{}, s.dir.removeSegment(id)
 	}
-	scan, err := s.scan(f, math.MaxUint64)
+	scan, err := s.scan(f, unbounded())
 	if err != nil {
 		return found{}, err
 	}
@@ -118,7 +116,7 @@ func (s *Spool) putAside(id uint64, why string) error {
 // followed it where there is one, otherwise by reading it.
 func (s *Spool) measure(files []found) ([]found, error) {
 	for i := 0; i < len(files); i++ {
-		f, hi := files[i], uint64(math.MaxUint64)
+		f, hi := files[i], unbounded()
 		if i+1 < len(files) {
 			next := files[i+1]
 			if next.first.seq < f.first.seq || next.first.samples < f.first.samples {
@@ -134,7 +132,7 @@ func (s *Spool) measure(files []found) ([]found, error) {
 				f.held = next.first.held - f.first.held
 				continue
 			}
-			hi = next.first.seq
+			hi = next.first
 		}
 		scan, err := s.scan(f, hi)
 		if err != nil {
@@ -148,9 +146,10 @@ func (s *Spool) measure(files []found) ([]found, error) {
 			if err := s.cutTail(f, scan); err != nil {
 				return nil, err
 			}
-		} else if next := files[i+1]; next.id == f.id+1 && next.first.seq > f.end() {
+		} else if next := files[i+1]; next.id == f.id+1 && next.first.seq > f.end().seq {
 			// The damage to next's header reached its first records.
-			next.first = totals{f.end(), f.endSamples(), f.first.held + f.held}
+			next.first = f.end()
+			next.first.held = f.first.held + f.held
 		}
 	}
 	return files, nil
@@ -166,16 +165,21 @@ type scanned struct {
 	unreadable bool   // the disk failed before the end
 }
 
-// scan reads the records of a segment with numbers below hi.
-func (s *Spool) scan(f found, hi uint64) (scanned, error) {
+// unbounded is a point after all entries.
+func unbounded() totals { return totals{seq: maxNumber, samples: maxNumber} }
+
+// scan reads the records of a segment that are not settled and come before hi.
+func (s *Spool) scan(f found, hi totals) (scanned, error) {
 	r := reader{ahead: readAhead, fault: s.reader.fault}
 	defer r.close()
 	if err := r.open(s.dir, f.id); err != nil {
 		return scanned{}, err
 	}
 	sc := scanned{tail: min(segmentHeaderSize, f.size), end: f.first}
+	sc.end.seq += f.settled.Entries
+	sc.end.samples += f.settled.Samples
 	for {
-		rec, _, next, err := r.find(sc.tail, f.size, sc.end.seq, hi)
+		rec, _, next, err := r.find(sc.tail, f.size, sc.end, hi)
 		if err != nil {
 			sc.torn = r.skipped
 			if !errors.Is(err, io.EOF) {
@@ -192,7 +196,7 @@ func (s *Spool) scan(f found, hi uint64) (scanned, error) {
 		if rec.held {
 			sc.held++
 		}
-		sc.end = totals{seq: rec.seq + 1, samples: rec.before + uint64(rec.samples)}
+		sc.end = rec.end()
 		sc.tail = next
 	}
 }
@@ -224,13 +228,14 @@ func (s *Spool) cutTail(f found, sc scanned) error {
 func (s *Spool) adopt(files []found, at place, known bool) error {
 	if len(files) > 0 {
 		last := files[len(files)-1]
-		s.end = totals{last.end(), last.endSamples(), last.first.held + last.held}
+		s.end = last.end()
+		s.end.held = last.first.held + last.held
 	}
 	if known && at.seq > s.end.seq {
 		s.end = totals{seq: at.seq, samples: max(at.samples, s.end.samples), held: s.end.held}
 	}
 	for _, f := range files {
-		if f.total.Entries == 0 || known && f.end() <= at.seq {
+		if f.total.Entries == 0 || known && f.end().seq <= at.seq {
 			if err := s.dir.removeSegment(f.id); err != nil {
 				return err
 			}
@@ -238,6 +243,15 @@ func (s *Spool) adopt(files []found, at place, known bool) error {
 		}
 		if known && at.seq > f.first.seq {
 			f.settled = Count{at.seq - f.first.seq, min(at.samples-f.first.samples, f.total.Samples)}
+			if f.held > 0 { // of those that are left, maybe none
+				sc, err := s.scan(f, f.end())
+				if err != nil {
+					return err
+				}
+				if !sc.unreadable {
+					f.held = sc.held
+				}
+			}
 		}
 		s.segs = append(s.segs, f.segment)
 		s.bytes += f.bytes

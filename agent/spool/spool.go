@@ -227,7 +227,11 @@ const (
 // admit decides whether an entry can come in now, and makes room for it where
 // that is allowed. The caller holds mu.
 func (s *Spool) admit(size int64, held bool) verdict {
-	if waiting := s.pendingBytes + itemOverhead*int64(s.pendingCount.Entries); waiting > 0 && waiting+size > maxPending {
+	most := int64(maxPending)
+	if s.stuck && !held {
+		most *= 2 // the committer refuses it soon; it must not wait behind held ones
+	}
+	if waiting := s.pendingBytes + itemOverhead*int64(s.pendingCount.Entries); waiting > 0 && waiting+size > most {
 		return postponed
 	}
 	for s.bytes+s.pendingBytes+size > s.limit {
@@ -239,7 +243,7 @@ func (s *Spool) admit(size int64, held bool) verdict {
 		case held:
 			return postponed
 		case s.dropOldest(!s.committing):
-		case s.pendingBytes > 0 && !s.stuck:
+		case (s.committing || s.pendingBytes > 0) && !s.stuck:
 			return postponed // what is being written can be dropped soon
 		default:
 			return refused

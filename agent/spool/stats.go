@@ -106,7 +106,7 @@ func (s *Spool) oldest() func() int64 {
 		if err := r.open(s.dir, at.seg); err != nil {
 			return 0
 		}
-		rec, _, _, err := r.find(at.off, tail, at.seq, end)
+		rec, _, _, err := r.find(at.off, tail, at.totals(), end)
 		if err != nil {
 			return 0
 		}
