@@ -29,8 +29,11 @@ func Plugin() sdk.Plugin {
 	}
 }
 
-// most is how many samples are held at most: they leave in one answer.
-const most = 100_000
+// How much is held at most, for it leaves in one answer.
+const (
+	most      = 100_000 // samples
+	mostBytes = 8 << 20 // encoded
+)
 
 type transformer struct {
 	Size      int           `toml:"size" default:"1" min:"0" max:"100000" doc:"Hands on when it holds so many samples; 1 holds nothing back, 0 leaves it to retention."`
@@ -65,8 +68,12 @@ func (t *transformer) Transform(_ context.Context, in *sdk.Batch, out *sdk.Build
 	if in.Len() == 0 {
 		return nil
 	}
-	last, held := t.held()
-	if held+in.Len() >= t.size() {
+	data, err := in.Encode()
+	if err != nil {
+		return err
+	}
+	last, held, size := t.held()
+	if held+in.Len() >= t.size() || size+len(data) > mostBytes {
 		t.emit(out)
 		if held == 0 {
 			out.Forward(in)
@@ -76,10 +83,6 @@ func (t *transformer) Transform(_ context.Context, in *sdk.Batch, out *sdk.Build
 			out.Add(s)
 		}
 		return nil
-	}
-	data, err := in.Encode()
-	if err != nil {
-		return err
 	}
 	t.state.Set(keyOf(last+1), chunk{number: last + 1, rows: uint32(in.Len()), since: t.now().UnixNano(), batch: data})
 	return nil
@@ -113,13 +116,15 @@ func (t *transformer) Flush(_ context.Context, now time.Time, out *sdk.Builder) 
 	return nil
 }
 
-// held gives the number of the latest chunk, and of the samples in all of them.
-func (t *transformer) held() (last uint64, rows int) {
+// held gives the number of the latest chunk, and how many samples and bytes all
+// chunks have.
+func (t *transformer) held() (last uint64, rows, size int) {
 	for _, c := range t.state.All() {
 		last = max(last, c.number)
 		rows += int(c.rows)
+		size += len(c.batch)
 	}
-	return last, rows
+	return last, rows, size
 }
 
 // emit hands on all that is held, in the order in which it came, as few large

@@ -48,6 +48,22 @@ func TestSize(t *testing.T) {
 	f(`size = 30`, "", "", "", "", "", "", "", "", "", "", "", "", "", "", "0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29")
 }
 
+func TestNoMoreThanAnAnswerCanTakeIsHeld(t *testing.T) {
+	in := transformtest.Start(t, Plugin(), "size = 0\nretention = \"1h\"", nil)
+	large := cpu(1)
+	large.Metadata = sdk.Metadata{"blob": strings.Repeat("x", 1<<20)}
+	held := 0
+	for held < 20 {
+		if out := in.Run(large); len(out) > 0 {
+			break
+		}
+		held++
+	}
+	if held != 7 {
+		t.Fatalf("%d MiB are held", held)
+	}
+}
+
 func TestSamplesAreNotChanged(t *testing.T) {
 	in := transformtest.Start(t, Plugin(), `size = 2`, nil)
 	first, second := cpu(1), cpu(2)

@@ -30,6 +30,9 @@ func Plugin() sdk.Plugin {
 	}
 }
 
+// most is how many aggregates are held at most, for they leave in one answer.
+const most = 50_000
+
 type transformer struct {
 	Source    derive.Source `toml:"source" doc:"Which samples are aggregated, and parts of their names."`
 	Target    derive.Target `toml:"target" doc:"What the aggregates are called and how samples are scaled."`
@@ -87,7 +90,7 @@ func (t *transformer) Transform(_ context.Context, in *sdk.Batch, out *sdk.Build
 	if in.Len()+in.Events() > 0 {
 		out.Forward(in)
 	}
-	if t.Size > 0 && t.held() >= t.Size {
+	if t.state.Len() >= most || t.Size > 0 && t.held() >= t.Size {
 		t.emit(out)
 	}
 	return nil
