@@ -36,8 +36,10 @@ func randomPayload(n int) []byte {
 // acknowledges each one: the steady state of a sink that keeps up.
 func BenchmarkIntake(b *testing.B) {
 	for _, where := range []string{"disk", "memory"} {
-		for _, shape := range []struct{ size, samples int }{{16 << 10, 1000}, {40 << 10, 1000}, {120, 1}} {
-			b.Run(fmt.Sprintf("%s/%dB", where, shape.size), func(b *testing.B) {
+		for _, shape := range []struct{ size, samples, flight int }{
+			{16 << 10, 1000, 1}, {16 << 10, 1000, 32}, {40 << 10, 1000, 32}, {120, 1, 32}, {120, 1, 4096},
+		} {
+			b.Run(fmt.Sprintf("%s/%dB/%d in flight", where, shape.size, shape.flight), func(b *testing.B) {
 				o := Options{Limit: 1 << 30}
 				if where == "disk" {
 					o.Dir = b.TempDir()
@@ -65,7 +67,7 @@ func BenchmarkIntake(b *testing.B) {
 					}
 					done <- nil
 				}()
-				flight := make(chan Commit, 32)
+				flight := make(chan Commit, shape.flight-1) // and one that is waited for
 				go func() {
 					defer close(flight)
 					for range b.N {
