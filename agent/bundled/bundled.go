@@ -6,17 +6,45 @@ import (
 	"os"
 
 	"github.com/nephoscope/nepho/agent/host"
+	amqpout "github.com/nephoscope/nepho/outputs/amqp"
+	"github.com/nephoscope/nepho/outputs/discard"
 	"github.com/nephoscope/nepho/outputs/file"
-	hostplugin "github.com/nephoscope/nepho/plugins/host"
+	"github.com/nephoscope/nepho/outputs/influxdb"
+	"github.com/nephoscope/nepho/plugins/accumulator"
+	"github.com/nephoscope/nepho/plugins/aggregator"
+	amqpin "github.com/nephoscope/nepho/plugins/amqp"
+	"github.com/nephoscope/nepho/plugins/delta"
+	"github.com/nephoscope/nepho/plugins/exec"
+	"github.com/nephoscope/nepho/plugins/generator"
+	hostpoll "github.com/nephoscope/nepho/plugins/host"
+	"github.com/nephoscope/nepho/plugins/libvirt"
+	rateofchange "github.com/nephoscope/nepho/plugins/rate_of_change"
+	unitconversion "github.com/nephoscope/nepho/plugins/unit_conversion"
 	"github.com/nephoscope/nepho/sdk"
 )
 
 // Plugins lists the bundled plugins.
 func Plugins() []sdk.Plugin {
 	return []sdk.Plugin{
+		// Pollsters.
 		host.InternalPlugin(),
-		hostplugin.Plugin(),
+		hostpoll.Plugin(),
+		libvirt.Plugin(),
+		exec.Plugin(),
+		generator.Plugin(),
+		// Notifications.
+		amqpin.Plugin(),
+		// Transformers.
+		rateofchange.Plugin(),
+		delta.Plugin(),
+		unitconversion.Plugin(),
+		aggregator.Plugin(),
+		accumulator.Plugin(),
+		// Publishers.
 		file.Plugin(),
+		influxdb.Plugin(),
+		amqpout.Plugin(),
+		discard.Plugin(),
 	}
 }
 

@@ -127,15 +127,20 @@ func (a *App) reload(h *host.Host, cat *catalog.Catalog, before *config.Config, 
 	return next
 }
 
+// impatience is how long after the first signal a second one counts: one Ctrl-C
+// may come to us both from the terminal and from what started us.
+const impatience = time.Second
+
 // stop ends the host in time; a second signal ends it at once.
 func (a *App) stop(h *host.Host, timeout time.Duration, log *slog.Logger, signals <-chan os.Signal) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
+	begun := time.Now()
 	go func() {
 		for {
 			select {
 			case s := <-signals:
-				if s != syscall.SIGHUP {
+				if s != syscall.SIGHUP && time.Since(begun) > impatience {
 					log.Warn("stopping at once")
 					cancel()
 					return
@@ -145,7 +150,6 @@ func (a *App) stop(h *host.Host, timeout time.Duration, log *slog.Logger, signal
 			}
 		}
 	}()
-	begun := time.Now()
 	h.Stop(ctx)
 	log.Info("stopped", "after", time.Since(begun).Round(time.Millisecond))
 }
