@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"time"
+	"unicode/utf8"
 )
 
 // UnmarshalJSON reads the form that [Sample.AppendJSON] writes. It is strict, so
@@ -173,7 +174,15 @@ func (r *fieldReader) decode(name string, into any, expected string) {
 	}
 }
 
-func (r *fieldReader) string(name string, into *string) { r.decode(name, into, "a string") }
+func (r *fieldReader) string(name string, into *string) {
+	// The library checks each value once more; nearly all strings are as they look.
+	if raw := r.fields[name]; len(raw) > 1 && raw[0] == '"' && bytes.IndexByte(raw, '\\') < 0 && utf8.Valid(raw) {
+		*into = string(raw[1 : len(raw)-1])
+		delete(r.fields, name)
+		return
+	}
+	r.decode(name, into, "a string")
+}
 
 func (r *fieldReader) required(name string, into *string) {
 	if _, ok := r.fields[name]; !ok {
