@@ -53,7 +53,7 @@ type entry struct {
 	value   []byte
 }
 
-func openJournal(path string, replay func(entry) error) (*journal, error) {
+func openJournal(path string, replay func(entry)) (*journal, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
@@ -66,7 +66,7 @@ func openJournal(path string, replay func(entry) error) (*journal, error) {
 	return j, nil
 }
 
-func (j *journal) load(replay func(entry) error) error {
+func (j *journal) load(replay func(entry)) error {
 	data, err := io.ReadAll(j.f)
 	if err != nil {
 		return err
@@ -75,10 +75,17 @@ func (j *journal) load(replay func(entry) error) error {
 	if bytes.HasPrefix(data, []byte(journalHead)) {
 		good = len(journalHead)
 		keys := []Key{{}}
+		var entries []entry
 		for {
 			body, ok := nextGroup(data[good:])
-			if !ok || replayGroup(body, &keys, replay) != nil {
+			if ok {
+				entries, ok = readGroup(body, &keys, entries[:0])
+			}
+			if !ok {
 				break
+			}
+			for _, e := range entries {
+				replay(e)
 			}
 			good += 8 + len(body)
 		}
@@ -111,53 +118,48 @@ func nextGroup(data []byte) (body []byte, ok bool) {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-var errGroup = errors.New("damaged group")
-
-func replayGroup(body []byte, keys *[]Key, replay func(entry) error) error {
-	if err := replay(entry{first: true, batch: [16]byte(body[:16])}); err != nil {
-		return err
-	}
+// readGroup appends the entries of a group, and its keys that are new; nothing
+// when any of it is damaged.
+func readGroup(body []byte, keys *[]Key, to []entry) ([]entry, bool) {
+	known := *keys
+	to = append(to, entry{first: true, batch: [16]byte(body[:16])})
 	for b := body[24:]; len(b) > 0; {
 		number, n := binary.Uvarint(b)
 		if n <= 0 || n >= len(b) {
-			return errGroup
+			return nil, false
 		}
 		flags := b[n]
 		touched, m := binary.Uvarint(b[n+1:])
 		if m <= 0 {
-			return errGroup
+			return nil, false
 		}
 		b = b[n+1+m:]
 		if flags&1 != 0 {
-			var meter, resource string
-			var ok bool
-			if meter, b, ok = cutString(b); !ok {
-				return errGroup
+			meter, rest, ok := cutString(b)
+			if !ok {
+				return nil, false
 			}
-			if resource, b, ok = cutString(b); !ok {
-				return errGroup
+			resource, rest, ok := cutString(rest)
+			if !ok || number != uint64(len(known)) {
+				return nil, false
 			}
-			if number != uint64(len(*keys)) {
-				return errGroup
-			}
-			*keys = append(*keys, Key{meter, resource})
+			b, known = rest, append(known, Key{meter, resource})
 		}
-		if number == 0 || number >= uint64(len(*keys)) {
-			return errGroup
+		if number == 0 || number >= uint64(len(known)) {
+			return nil, false
 		}
-		e := entry{number: uint32(number), key: (*keys)[number], live: flags&2 != 0, touched: int64(touched)}
+		e := entry{number: uint32(number), key: known[number], live: flags&2 != 0, touched: int64(touched)}
 		if e.live {
 			if len(b) < 4 || uint64(binary.LittleEndian.Uint32(b)) > uint64(len(b)-4) {
-				return errGroup
+				return nil, false
 			}
 			size := int(binary.LittleEndian.Uint32(b))
 			e.value, b = b[4:4+size], b[4+size:]
 		}
-		if err := replay(e); err != nil {
-			return err
-		}
+		to = append(to, e)
 	}
-	return nil
+	*keys = known
+	return to, true
 }
 
 func cutString(b []byte) (s string, rest []byte, ok bool) {

@@ -1,8 +1,10 @@
 package sdk
 
 import (
+	"cmp"
 	"encoding"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
 	"log/slog"
@@ -76,6 +78,7 @@ func NewState[V any](env Env, name string, expire time.Duration) (*State[V], err
 		}
 		s.file = file
 		s.settle()
+		s.sweep(time.Now().Unix())
 		if file.damaged > 0 && s.log != nil {
 			s.log.Warn("state file was damaged; what could be read is used", "path", path, "bytes_lost", file.damaged)
 		}
@@ -197,23 +200,23 @@ func (s *State[V]) rollback() {
 func (s *State[V]) commit() error {
 	now := time.Now().Unix()
 	s.scratch = appendGroup(s.scratch[:0], s.batch, now)
+	var err error
 	for _, i := range s.dirty {
 		c := &s.cells[i]
 		c.touched = now
 		if s.file != nil {
-			var err error
-			if s.scratch, err = s.appendCell(s.scratch, c); err != nil {
-				return err
-			}
+			var e error
+			s.scratch, e = s.appendCell(s.scratch, c)
+			err = cmp.Or(err, e)
 		}
 	}
 	changed := len(s.dirty) > 0
 	s.settle()
-	if s.expire > 0 && time.Since(s.swept) > s.expire/8 {
+	if time.Since(s.swept) > s.expire/8 {
 		s.sweep(now)
 	}
 	if s.file != nil && changed {
-		return s.file.append(s.scratch)
+		return errors.Join(err, s.file.append(s.scratch))
 	}
 	return nil
 }
@@ -235,6 +238,9 @@ func (s *State[V]) settle() {
 // sweep forgets keys that were not touched for long. The file loses them when it
 // is rewritten next.
 func (s *State[V]) sweep(now int64) {
+	if s.expire == 0 {
+		return
+	}
 	s.swept = time.Now()
 	for i := range s.cells {
 		if c := &s.cells[i]; c.live && now-c.touched > int64(s.expire/time.Second) {
@@ -245,27 +251,28 @@ func (s *State[V]) sweep(now int64) {
 	}
 }
 
-// rewrite gives the file the present values only.
+// rewrite gives the file the present values only, and none of them as the change
+// of a batch, which could be taken back.
 func (s *State[V]) rewrite() error {
 	return s.file.rewrite(func(emit func([]byte) error) error {
 		for i := range s.cells {
 			s.cells[i].number = 0
 		}
-		group := appendGroup(nil, s.batch, 0)
+		group := appendGroup(nil, [16]byte{}, 0)
 		for i := range s.cells {
 			c := &s.cells[i]
 			if !c.live {
 				continue
 			}
 			var err error
-			if group, err = s.appendCell(group, c); err != nil {
-				return err
+			if group, err = s.appendCell(group, c); err != nil && s.log != nil {
+				s.log.Error("a value of the state will not survive a restart", "error", err)
 			}
 			if len(group) > 64<<10 {
 				if err := emit(group); err != nil {
 					return err
 				}
-				group = appendGroup(group[:0], s.batch, 0)
+				group = appendGroup(group[:0], [16]byte{}, 0)
 			}
 		}
 		return emit(group)
@@ -279,7 +286,8 @@ func (s *State[V]) close() error {
 	return s.file.close()
 }
 
-// appendCell appends a cell's entry to a group.
+// appendCell appends a cell's entry to a group. On an error the file forgets the
+// key's value, for an old one would be wrong.
 func (s *State[V]) appendCell(to []byte, c *cell[V]) ([]byte, error) {
 	if !c.live && c.number == 0 {
 		return to, nil // came and went within the call
@@ -288,36 +296,43 @@ func (s *State[V]) appendCell(to []byte, c *cell[V]) ([]byte, error) {
 	if fresh {
 		c.number = s.file.number()
 	}
+	begin := len(to)
 	to = appendEntry(to, c.number, fresh, c.key, c.live, c.touched)
 	if !c.live {
 		return to, nil
 	}
-	return appendValue(to, &c.value)
+	to, err := appendValue(to, &c.value)
+	if err != nil {
+		return appendEntry(to[:begin], c.number, fresh, c.key, false, c.touched),
+			fmt.Errorf("cannot store the value of meter %q, resource %q: %w", c.key.Meter, c.key.Resource, err)
+	}
+	return to, nil
 }
 
-// replay takes an entry out of the file.
-func (s *State[V]) replay(e entry) error {
+// replay takes an entry out of the file. A value that can no longer be read, for
+// its type has changed, is forgotten.
+func (s *State[V]) replay(e entry) {
 	if e.first {
 		// A group begins: only the last one can be taken back.
 		s.settle()
 		s.batch, s.undo = e.batch, s.undo[:0]
-		return nil
+		return
 	}
+	var value V
+	live := e.live && readValue(e.value, &value) == nil
 	i, had := s.index[e.key]
-	if !e.live {
-		if had {
-			s.touch(i, &s.cells[i], true)
-			s.remove(i)
-		}
-		return nil
-	}
-	if !had {
+	switch {
+	case live && !had:
 		i = s.place(e.key)
+	case !live && !had:
+		return
 	}
 	c := &s.cells[i]
 	s.touch(i, c, had)
-	c.number, c.touched = e.number, e.touched
-	return readValue(e.value, &c.value)
+	c.number, c.touched, c.value = e.number, e.touched, value
+	if !live {
+		s.remove(i)
+	}
 }
 
 func appendValue[V any](to []byte, v *V) ([]byte, error) {
