@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"time"
 )
 
 // newHandler writes records as the JSON lines that the host's side of go-plugin
@@ -16,13 +17,21 @@ func newHandler(w io.Writer) slog.Handler {
 			if len(groups) > 0 {
 				return a
 			}
-			switch a.Key {
-			case slog.TimeKey:
-				return slog.String("@timestamp", a.Value.Time().Format("2006-01-02T15:04:05.000000Z07:00"))
-			case slog.LevelKey:
-				return slog.String("@level", strings.ToLower(a.Value.String()))
-			case slog.MessageKey:
-				return slog.String("@message", a.Value.String())
+			// An author's own attribute may have one of these keys; one that is not of
+			// the type that a record's has stays what it is.
+			switch v := a.Value.Any().(type) {
+			case time.Time:
+				if a.Key == slog.TimeKey {
+					return slog.String("@timestamp", v.Format("2006-01-02T15:04:05.000000Z07:00"))
+				}
+			case slog.Level:
+				if a.Key == slog.LevelKey {
+					return slog.String("@level", strings.ToLower(v.String()))
+				}
+			case string:
+				if a.Key == slog.MessageKey {
+					return slog.String("@message", v)
+				}
 			}
 			return a
 		},
