@@ -39,9 +39,10 @@ type Batch struct {
 	times     []int64 // timestamps, no longer as differences
 	monotonic []int64 // nil when no sample has one
 	generated []int64
-	metadata  []Metadata // decoded sets, nil until asked for
-	sets      []int      // offset of each metadata set in the entry columns
-	traits    []int      // offset of each event's traits
+	metadata  []Metadata        // decoded sets, nil until asked for
+	symbols   map[string]uint32 // where strings stand, nil until edits look for them
+	sets      []int             // offset of each metadata set in the entry columns
+	traits    []int             // offset of each event's traits
 }
 
 // DecodeBatch reads an encoded batch and checks all of it: that every index

@@ -3,7 +3,7 @@ package sdk
 import (
 	"errors"
 	"fmt"
-	"slices"
+	"math"
 	"sync"
 	"time"
 
@@ -37,7 +37,6 @@ type Builder struct {
 	// into another builder later.
 	record *[]recorded
 
-	bytes int
 	drops int   // samples refused
 	err   error // first refused sample, or why handing on failed
 }
@@ -45,12 +44,14 @@ type Builder struct {
 // output is what the builders of one call share.
 type output struct {
 	instance string
-	meters   *glob.Globs
-	tags     map[string]string
 	ids      idSource
 	emit     func(batch []byte) error
-
 	sequence *sequence
+
+	// Of a source: a transformer's samples were chosen and tagged at their origin.
+	source bool
+	meters *glob.Globs
+	tags   map[string]string
 
 	mu     sync.Mutex
 	closed error // why nothing is handed on any more
@@ -158,13 +159,16 @@ func (b *Builder) Add(s Sample) {
 	if !s.Timestamp.IsZero() {
 		at, mon = s.Timestamp.UnixNano(), int64(s.Monotonic)
 	}
+	if tooLong(s.ID) || !countable(s.Timestamp) {
+		b.refuse(fmt.Errorf("sample of meter %.100q has an id over %d bytes or is of the year %d", s.Name, MaxStringBytes, s.Timestamp.Year()))
+		return
+	}
 	if s.ID != "" {
 		w := &b.t.w
 		for len(w.SampleId) < len(w.Meter) {
 			w.SampleId = append(w.SampleId, 0)
 		}
 		w.SampleId = append(w.SampleId, b.t.symbol(s.ID))
-		b.bytes += len(s.ID)
 	}
 	b.row(meter, resource, s.Volume, at, mon)
 }
@@ -175,18 +179,18 @@ func (b *Builder) AddEvent(e Event) {
 		*b.record = append(*b.record, recorded{event: &e, at: b.now, mon: b.mon})
 		return
 	}
-	values := make([]string, len(e.Traits))
-	for i, t := range e.Traits {
-		v, err := traitText(t)
-		if err != nil {
-			b.refuse(fmt.Errorf("event %s %q: %w", e.EventType, e.MessageID, err))
-			return
-		}
-		values[i] = v
-		b.bytes += len(t.Name) + len(v)
+	values, err := traitTexts(e.Traits)
+	switch {
+	case err != nil:
+	case e.EventType == "":
+		err = errors.New("it has no type")
+	case tooLong(e.MessageID) || tooLong(e.EventType) || len(e.Raw) > MaxStringBytes:
+		err = fmt.Errorf("its id, type or raw form has over %d bytes", MaxStringBytes)
+	case !countable(e.Generated):
+		err = fmt.Errorf("it is of the year %d", e.Generated.Year())
 	}
-	if e.EventType == "" || len(e.Raw) > MaxStringBytes || slices.ContainsFunc(values, tooLong) {
-		b.refuse(fmt.Errorf("event %q of type %q has no type or a part over %d bytes", e.MessageID, e.EventType, MaxStringBytes))
+	if err != nil {
+		b.refuse(fmt.Errorf("event %.100q of type %.100q: %w", e.MessageID, e.EventType, err))
 		return
 	}
 	w := &b.t.w
@@ -209,19 +213,34 @@ func (b *Builder) AddEvent(e Event) {
 		}
 		w.EventRaw = append(w.EventRaw, e.Raw)
 	}
-	b.bytes += 40 + len(e.Raw)
+	b.t.size += 40 + 6*len(e.Traits) + len(e.Raw)
 	b.full()
 }
 
 // Forward hands a batch on as it is, after what was added before it. The batch
-// belongs to the builder from then on.
+// belongs to the builder from then on. Forwarded by a source, it keeps its id and
+// so those of its samples, while meters that the instance is not asked for go and
+// its tags are added.
 func (b *Builder) Forward(batch *Batch) {
 	if b.record != nil {
 		*b.record = append(*b.record, recorded{batch: batch, at: b.now, mon: b.mon})
 		return
 	}
 	b.Flush()
-	b.send(batch)
+	id := b.o.ids.next
+	if b.o.source {
+		id = batch.ID
+		if !b.o.meters.All() {
+			batch.Keep(func(i int) bool { return b.o.meters.Match(batch.Meter(batch.MeterOf(i)).Name) })
+		}
+		if err := batch.tag(b.o.tags); err != nil {
+			b.refuse(err)
+			return
+		}
+	}
+	if batch.Len()+batch.Events() > 0 {
+		b.send(batch, id())
+	}
 }
 
 // Flush hands on what was added so far, for pollsters that go on for long.
@@ -235,9 +254,8 @@ func (b *Builder) Flush() {
 	if !t.measured {
 		batch.monotonic = nil
 	}
-	b.send(batch)
+	b.send(batch, b.o.ids.next())
 	t.reset()
-	b.bytes = 0
 }
 
 // Err tells, at any time, whether samples were refused or handing on failed. A
@@ -263,6 +281,7 @@ type recorded struct {
 
 // replay adds what another builder recorded.
 func (b *Builder) replay(record []recorded) {
+	defer func(now, mon int64) { b.now, b.mon = now, mon }(b.now, b.mon)
 	for _, r := range record {
 		b.now, b.mon = r.at, r.mon
 		switch {
@@ -281,7 +300,7 @@ func (b *Builder) replay(record []recorded) {
 	}
 }
 
-func (b *Builder) send(batch *Batch) {
+func (b *Builder) send(batch *Batch, id [16]byte) {
 	if b.failed() {
 		return
 	}
@@ -293,13 +312,13 @@ func (b *Builder) send(batch *Batch) {
 	}
 	w := batch.w
 	w.Version, w.Instance, w.Sequence = batchVersion, b.o.instance, b.o.sequence.next()
-	id := b.o.ids.next()
 	w.Id = id[:]
 	data, err := batch.Encode()
-	if err == nil {
-		err = b.o.emit(data)
-	}
 	if err != nil {
+		b.refuse(err) // the next batch may be a smaller one
+		return
+	}
+	if err = b.o.emit(data); err != nil {
 		b.err, b.drops = err, 0
 	}
 }
@@ -328,12 +347,12 @@ func (b *Builder) row(meter, resource uint32, volume float64, at, mon int64) {
 	if len(w.SampleId) > 0 && len(w.SampleId) < len(w.Meter) {
 		w.SampleId = append(w.SampleId, 0)
 	}
-	b.bytes += 16
+	t.size += 16
 	b.full()
 }
 
 func (b *Builder) full() {
-	if len(b.t.w.Meter)+len(b.t.w.EventId) >= flushRows || b.bytes >= flushBytes {
+	if len(b.t.w.Meter)+len(b.t.w.EventId) >= flushRows || b.t.size >= flushBytes {
 		b.Flush()
 	}
 }
@@ -348,25 +367,34 @@ func (b *Builder) meter(m Meter) (uint32, bool) {
 	switch {
 	case m.Name == "" || tooLong(m.Name) || tooLong(m.Unit) || m.Type > Cumulative:
 		b.refuse(fmt.Errorf("meter %.100q with type %v: a meter has a name and one of the types gauge, delta and cumulative", m.Name, m.Type))
+		return 0, false
 	case b.o.meters.Match(m.Name):
 		i = b.t.addMeter(m)
-		b.bytes += len(m.Name) + len(m.Unit)
 	}
 	b.t.meters[m] = i
 	return i, i != unwanted
 }
 
 func (b *Builder) resource(r Resource) (uint32, bool) {
-	size, err := b.t.addResource(&r, b.o.tags)
+	i, err := b.t.addResource(&r, b.o.tags)
 	if err != nil {
 		b.refuse(fmt.Errorf("resource %.100q: %w", r.ID, err))
 		return 0, false
 	}
-	b.bytes += size
-	return b.t.last, true
+	return i, true
 }
 
-func tooLong(s string) bool { return len(s) > MaxStringBytes }
+// tooLong tells whether no batch may hold s, in the valid UTF-8 that the wire
+// makes of it: an invalid byte becomes three.
+func tooLong(s string) bool {
+	return len(s) > MaxStringBytes || len(s) > MaxStringBytes/3 && len(validText(s)) > MaxStringBytes
+}
+
+// countable tells whether t can be told in nanoseconds since 1970.
+func countable(t time.Time) bool {
+	const limit = math.MaxInt64 / int64(time.Second)
+	return t.IsZero() || t.Unix() > -limit && t.Unix() < limit
+}
 
 // Build makes batches outside of a call: for tests and for storages that answer
 // a query.

@@ -1,6 +1,7 @@
 package sdk
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -8,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -74,12 +76,21 @@ func readOptions(file string, kind Kind, name string) (*config.Table, []config.P
 	if k := t.Get(string(kind)); k != nil && k.Kind == config.KindTable {
 		switch v := k.Table.Get(name); {
 		case v != nil && v.Kind == config.KindList && len(v.List) > 0 && v.List[0].Kind == config.KindTable:
-			return v.List[0].Table, nil
+			t = v.List[0].Table
 		case v != nil && v.Kind == config.KindTable:
-			return v.Table, nil
+			t = v.Table
+		}
+		for _, key := range hostOptions {
+			t.Delete(key)
 		}
 	}
 	return t, nil
+}
+
+// hostOptions of a pollster are not the plugin's: the host takes them out.
+var hostOptions = []string{
+	"name", "command", "checksum", "env", "log_level", "isolate", "restart", "required", "timeout",
+	"interval", "jitter", "concurrency", "resource_timeout", "meters", "tags",
 }
 
 func (p Plugin) print(out io.Writer, kind Kind) {
@@ -134,7 +145,7 @@ func trial(ctx context.Context, p Plugin, options *config.Table, out, errs io.Wr
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(w, "\nSAMPLE\tVOLUME\tUNIT\tTYPE\tRESOURCE")
 	n := 0
-	b := newBuilder(in.output(&in.ids, func(data []byte) error {
+	b := newBuilder(in.output(func(data []byte) error {
 		batch, err := DecodeBatch(data)
 		if err != nil {
 			return err
@@ -172,15 +183,35 @@ func (p Plugin) SampleConfig() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# %s\n[[%s.%s]]\n", p.Summary, kind, p.Name)
 	for _, o := range config.Options(p.New()) {
-		def := o.Default
-		if def == "" || o.Type == "string" || o.Type == "duration" || o.Type == "size" {
-			def = fmt.Sprintf("%q", o.Default)
-		}
 		mark := "# "
 		if o.Required {
 			mark = ""
 		}
-		fmt.Fprintf(&b, "# %s\n%s%s = %s\n", o.Doc, mark, o.Name, def)
+		fmt.Fprintf(&b, "# %s\n%s%s = %s\n", o.Doc, mark, o.Name, sampleValue(o.Type, o.Default))
 	}
 	return b.String()
+}
+
+// sampleValue writes an option's default as TOML.
+func sampleValue(typ, def string) string {
+	if element, ok := strings.CutPrefix(typ, "list of "); ok {
+		if def == "" {
+			return "[]"
+		}
+		values := strings.Split(def, ",")
+		for i, v := range values {
+			values[i] = sampleValue(element, strings.TrimSpace(v))
+		}
+		return "[" + strings.Join(values, ", ") + "]"
+	}
+	switch {
+	case strings.HasPrefix(typ, "table"):
+		return "{}"
+	case typ == "boolean":
+		return cmp.Or(def, "false")
+	case typ == "integer", typ == "number":
+		return cmp.Or(def, "0")
+	default:
+		return strconv.Quote(def)
+	}
 }

@@ -1,9 +1,7 @@
 package sdk
 
 import (
-	"fmt"
-	"slices"
-	"strings"
+	"maps"
 	"time"
 )
 
@@ -45,7 +43,7 @@ func (b *Batch) symbol(s string) uint32 {
 	if s == "" {
 		return 0
 	}
-	b.w.Strings = append(b.w.Strings, strings.ToValidUTF8(s, "\uFFFD"))
+	b.w.Strings = append(b.w.Strings, validText(s))
 	return uint32(len(b.w.Strings) - 1)
 }
 
@@ -118,46 +116,29 @@ func (b *Batch) KeepEvents(keep func(e int) bool) {
 
 // MapMetadata gives every distinct metadata set once to edit and puts the
 // result in its place, for all resources that share it. edit must not change
-// the set it is given.
+// the set it is given. On an error nothing is changed.
 func (b *Batch) MapMetadata(edit func(Metadata) Metadata) error {
-	sets := make([]Metadata, len(b.w.MetadataSize))
+	sets := make([][]setEntry, len(b.w.MetadataSize))
 	for s := range sets {
-		sets[s] = edit(b.set(s))
+		var err error
+		if sets[s], err = setTexts(nil, edit(b.set(s)), nil); err != nil {
+			return err
+		}
 	}
-	return b.replaceSets(sets)
-}
-
-// replaceSets rebuilds the metadata columns from sets. Set 0 stays the empty
-// one: where it got entries, the resources that refer to it get a set of their own.
-func (b *Batch) replaceSets(sets []Metadata) error {
 	w := b.w
-	if len(sets[0]) > 0 {
-		sets = append(sets, sets[0])
-		sets[0] = nil
-		for r, s := range w.ResourceMetadata {
-			if s == 0 {
-				w.ResourceMetadata[r] = uint32(len(sets) - 1)
-			}
-		}
-	}
 	w.MetadataSize, w.MetadataKey, w.MetadataValue, w.MetadataJson = nil, nil, nil, nil
-	for _, m := range sets {
-		keys := make([]string, 0, len(m))
-		for k := range m {
-			keys = append(keys, k)
-		}
-		slices.Sort(keys)
-		w.MetadataSize = append(w.MetadataSize, uint32(len(keys)))
-		for _, k := range keys {
-			text, literal, err := metadataText(m[k])
-			if err != nil {
-				return fmt.Errorf("metadata %q: %w", k, err)
-			}
-			w.MetadataKey = append(w.MetadataKey, b.symbol(k))
-			w.MetadataValue = append(w.MetadataValue, b.symbol(text))
-			w.MetadataJson = append(w.MetadataJson, 0)
-			if literal {
-				w.MetadataJson[len(w.MetadataJson)-1] = 1
+	// Set 0 stays the empty one: where it got entries, the resources that refer to
+	// it get a set of their own.
+	empty := sets[0]
+	sets[0] = nil
+	for _, entries := range sets {
+		b.addSet(entries)
+	}
+	if len(empty) > 0 {
+		s := b.addSet(empty)
+		for r := range w.ResourceMetadata {
+			if w.ResourceMetadata[r] == 0 {
+				w.ResourceMetadata[r] = s
 			}
 		}
 	}
@@ -166,15 +147,64 @@ func (b *Batch) replaceSets(sets []Metadata) error {
 	return nil
 }
 
-// SetResource replaces entry r of the resource table, for all its samples.
+// addSet appends a metadata set; the offsets are the caller's to renew.
+func (b *Batch) addSet(entries []setEntry) uint32 {
+	if b.symbols == nil {
+		b.symbols = make(map[string]uint32, len(b.w.Strings))
+		for i, s := range b.w.Strings {
+			b.symbols[s] = uint32(i)
+		}
+	}
+	known := func(s string) uint32 {
+		i, ok := b.symbols[s]
+		if !ok {
+			i = b.symbol(s)
+			b.symbols[s] = i
+		}
+		return i
+	}
+	w := b.w
+	for _, e := range entries {
+		w.MetadataKey = append(w.MetadataKey, known(e.key))
+		w.MetadataValue = append(w.MetadataValue, known(e.text))
+		w.MetadataJson = append(w.MetadataJson, e.literal)
+	}
+	w.MetadataSize = append(w.MetadataSize, uint32(len(entries)))
+	return uint32(len(w.MetadataSize) - 1)
+}
+
+// SetResource replaces entry r of the resource table, for all its samples. On an
+// error nothing is changed.
 func (b *Batch) SetResource(r int, to Resource) error {
+	entries, err := setTexts(nil, to.Metadata, nil)
+	if err != nil {
+		return err
+	}
 	w := b.w
 	w.ResourceId[r], w.ResourceProject[r] = b.symbol(to.ID), b.symbol(to.ProjectID)
 	w.ResourceUser[r], w.ResourceSource[r] = b.symbol(to.UserID), b.symbol(to.Source)
-	sets := make([]Metadata, len(w.MetadataSize), len(w.MetadataSize)+1)
-	for s := range sets {
-		sets[s] = b.set(s)
+	w.ResourceMetadata[r] = 0
+	if len(entries) > 0 {
+		w.ResourceMetadata[r] = b.addSet(entries)
+		b.sets = append(b.sets, b.sets[len(b.sets)-1]+len(entries))
+		if b.metadata != nil {
+			b.metadata = append(b.metadata, nil)
+		}
 	}
-	w.ResourceMetadata[r] = uint32(len(sets))
-	return b.replaceSets(append(sets, to.Metadata))
+	return nil
+}
+
+// tag adds to all metadata the tags that it does not overrule.
+func (b *Batch) tag(tags map[string]string) error {
+	if len(tags) == 0 {
+		return nil
+	}
+	return b.MapMetadata(func(m Metadata) Metadata {
+		tagged := make(Metadata, len(m)+len(tags))
+		for k, v := range tags {
+			tagged[k] = v
+		}
+		maps.Copy(tagged, m)
+		return tagged
+	})
 }

@@ -33,10 +33,11 @@ type randomIDs struct {
 func (r *randomIDs) next() [16]byte {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if n := binary.BigEndian.Uint32(r.prefix[8:]) + 1; n != 1 && n != 0 {
+	// The counter's two highest bits are not part of the id.
+	if n := binary.BigEndian.Uint32(r.prefix[8:]) + 1; n != 1 && n < 1<<30 {
 		binary.BigEndian.PutUint32(r.prefix[8:], n)
 	} else {
-		// At the start, and after four thousand million batches.
+		// At the start, and after a thousand million batches.
 		rand.Read(r.prefix[:8]) // never fails
 		binary.BigEndian.PutUint32(r.prefix[8:], 1)
 	}

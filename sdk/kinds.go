@@ -9,8 +9,8 @@ import (
 // Pollster measures something each time the host asks.
 //
 // Poll is called at the instance's interval, never while a call to the same
-// instance is under way, and with a context that ends at the instance's
-// timeout. It adds what it measured to out. An error is logged and counted;
+// instance is under way, and with a context that ends shortly before the
+// instance's timeout, so that what was added by then still counts. It adds what it measured to out. An error is logged and counted;
 // samples added before it count as measured all the same.
 type Pollster interface {
 	Poll(ctx context.Context, out *Builder) error
@@ -41,8 +41,8 @@ type Notification interface {
 // Deliver takes what fill adds to its builder as one delivery. settled is called
 // once, from another goroutine, when the delivery's fate is known: with nil when
 // everything made from it is durable, so that its origin may forget it; with an
-// error when it must be delivered again. Deliver returns an error, and settled is
-// not called, when fill does or when ctx ended.
+// error when it must be delivered again; it must not block. Deliver returns an
+// error, and settled is not called, when fill does or when ctx ended.
 type Deliver func(ctx context.Context, fill func(out *Builder) error, settled func(error)) error
 
 // Transformer makes samples of samples.

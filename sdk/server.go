@@ -91,13 +91,32 @@ func (s *server) Check(_ context.Context, r *wire.CheckRequest) (*wire.CheckRepl
 
 // Start implements the service Plugin.
 func (s *server) Start(ctx context.Context, r *wire.StartRequest) (*wire.StartReply, error) {
+	in := &instance{impl: s.p.New(), tags: r.Tags}
+	leave, err := in.enter() // nobody calls it before it is started
+	if err != nil {
+		return nil, err
+	}
 	s.mu.Lock()
 	_, running := s.instances[r.Instance]
+	if !running {
+		s.instances[r.Instance] = in
+	}
 	s.mu.Unlock()
 	if running {
 		return nil, status.Errorf(codes.AlreadyExists, "instance %q is running", r.Instance)
 	}
-	in := &instance{impl: s.p.New(), tags: r.Tags}
+	reply, err := s.start(ctx, in, r)
+	if err != nil || len(reply.Problems) > 0 || reply.Error != "" {
+		s.mu.Lock()
+		delete(s.instances, r.Instance)
+		s.mu.Unlock()
+	}
+	leave()
+	return reply, err
+}
+
+// start starts an instance. One that is not started when it returns is stopped.
+func (s *server) start(ctx context.Context, in *instance, r *wire.StartRequest) (*wire.StartReply, error) {
 	if problems := protocol.DecodeTable(r.Options).Decode(in.impl); len(problems) > 0 {
 		return &wire.StartReply{Problems: protocol.EncodeProblems(problems)}, nil
 	}
@@ -121,31 +140,44 @@ func (s *server) Start(ctx context.Context, r *wire.StartRequest) (*wire.StartRe
 			return &wire.StartReply{Error: errors.Join(err, s.stop(ctx, in)).Error()}, nil
 		}
 	}
+	if ctx.Err() != nil {
+		// The host has given up waiting and will start it again.
+		return nil, errors.Join(ctx.Err(), s.stop(context.WithoutCancel(ctx), in))
+	}
 	reply := &wire.StartReply{}
 	if f, ok := in.impl.(Flusher); ok {
 		reply.FlushIntervalNs = int64(f.FlushInterval())
 	}
-	s.mu.Lock()
-	s.instances[r.Instance] = in
-	s.mu.Unlock()
 	return reply, nil
 }
 
-// Stop implements the service Plugin.
+// Stop implements the service Plugin. It waits until the call under way returned,
+// or ctx ended, and lets no other begin.
 func (s *server) Stop(ctx context.Context, r *wire.StopRequest) (*wire.StopReply, error) {
-	s.mu.Lock()
-	in := s.instances[r.Instance]
-	delete(s.instances, r.Instance)
-	s.mu.Unlock()
+	in := s.find(r.Instance)
+	for in != nil && ctx.Err() == nil {
+		if _, err := in.enter(); err == nil {
+			break
+		}
+		time.Sleep(time.Millisecond)
+		if s.find(r.Instance) != in {
+			in = nil // it could not start, or another Stop was first
+		}
+	}
 	if in == nil {
 		return &wire.StopReply{}, nil
 	}
-	in.idle(ctx)
-	reply := &wire.StopReply{}
-	if err := s.stop(ctx, in); err != nil {
-		reply.Error = err.Error()
-	}
-	return reply, nil
+	s.mu.Lock()
+	delete(s.instances, r.Instance)
+	s.mu.Unlock()
+	return &wire.StopReply{Error: describeError(s.stop(ctx, in))}, nil
+}
+
+// find gives a running instance, or nil.
+func (s *server) find(name string) *instance {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.instances[name]
 }
 
 func (s *server) stop(ctx context.Context, in *instance) error {
@@ -157,17 +189,6 @@ func (s *server) stop(ctx context.Context, in *instance) error {
 		errs = append(errs, state.close())
 	}
 	return errors.Join(errs...)
-}
-
-// idle waits until the call under way returned, or ctx ended.
-func (in *instance) idle(ctx context.Context) {
-	for ctx.Err() == nil {
-		if leave, err := in.enter(); err == nil {
-			leave()
-			return
-		}
-		time.Sleep(time.Millisecond)
-	}
 }
 
 // enter begins a call. A call that has been given up by the host but goes on is
@@ -189,9 +210,7 @@ func (in *instance) enter() (leave func(), err error) {
 
 // call finds the instance and begins a call to it.
 func (s *server) call(name string) (*instance, func(), error) {
-	s.mu.Lock()
-	in := s.instances[name]
-	s.mu.Unlock()
+	in := s.find(name)
 	if in == nil {
 		return nil, nil, status.Errorf(codes.NotFound, "instance %q is not running", name)
 	}
@@ -199,8 +218,17 @@ func (s *server) call(name string) (*instance, func(), error) {
 	return in, leave, err
 }
 
-func (in *instance) output(ids idSource, emit func([]byte) error) *output {
-	return &output{instance: in.env.Instance, meters: in.env.meters, tags: in.tags, ids: ids, sequence: &in.sequence, emit: emit}
+// output takes what a source emits.
+func (in *instance) output(emit func([]byte) error) *output {
+	o := in.results(&in.ids, emit)
+	o.source, o.meters, o.tags = true, in.env.meters, in.tags
+	return o
+}
+
+// results takes what a transformer makes. Its meters say what it is given; what
+// it makes of that has other names.
+func (in *instance) results(ids idSource, emit func([]byte) error) *output {
+	return &output{instance: in.env.Instance, ids: ids, sequence: &in.sequence, emit: emit}
 }
 
 // safely calls an author's code: a panic there ends the call, not the process.

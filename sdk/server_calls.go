@@ -21,15 +21,27 @@ func (s *server) Poll(r *wire.PollRequest, stream grpc.ServerStreamingServer[wir
 		return err
 	}
 	defer leave()
-	o := in.output(&in.ids, func(data []byte) error { return stream.Send(&wire.PollReply{Batch: data}) })
+	o := in.output(func(data []byte) error { return stream.Send(&wire.PollReply{Batch: data}) })
 	defer o.close(errCallOver)
 	b := newBuilder(o)
-	ctx := context.WithValue(stream.Context(), eachKey{}, &eachCall{in: in, s: s})
+	ctx, cancel := shortly(stream.Context())
+	defer cancel()
+	ctx = context.WithValue(ctx, eachKey{}, &eachCall{in: in, s: s})
 	err = s.safely(in, func() error { return poll(ctx, in.impl, b) })
 	b.Flush()
 	summary := &wire.PollSummary{Error: describeError(errors.Join(err, b.Err()))}
 	summary.Resources, summary.Failed = in.each.counts()
 	return stream.Send(&wire.PollReply{Summary: summary})
+}
+
+// shortly ends a call's context a little before the host stops listening, so that
+// what was measured by then still gets there.
+func shortly(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithDeadline(ctx, deadline.Add(-min(time.Until(deadline)/10, time.Second)))
 }
 
 func poll(ctx context.Context, impl any, b *Builder) error {
@@ -75,7 +87,7 @@ func (s *server) flush(ctx context.Context, in *instance, emit func([]byte) erro
 	if !ok {
 		return nil
 	}
-	b := newBuilder(in.output(&in.ids, emit))
+	b := newBuilder(in.results(&in.ids, emit))
 	return s.inStates(in, [16]byte{}, func() error {
 		err := s.safely(in, func() error { return f.Flush(ctx, time.Now(), b) })
 		b.Flush()
@@ -105,7 +117,7 @@ func (s *server) transform(ctx context.Context, in *instance, data []byte, emit 
 	}
 	// The ids depend on the batch and the instance alone: transforming it again
 	// gives its samples the same ones.
-	b := newBuilder(in.output(&derivedIDs{of: id, instance: in.env.Instance}, emit))
+	b := newBuilder(in.results(&derivedIDs{of: id, instance: in.env.Instance}, emit))
 	return s.inStates(in, id, func() error {
 		err := s.safely(in, func() error { return in.impl.(Transformer).Transform(ctx, batch, b) })
 		if err != nil {
@@ -191,9 +203,7 @@ func (s *server) Publish(ctx context.Context, r *wire.PublishRequest) (*wire.Pub
 
 // Query implements the service Storage.
 func (s *server) Query(r *wire.QueryRequest, stream grpc.ServerStreamingServer[wire.QueryReply]) error {
-	s.mu.Lock()
-	in := s.instances[r.Storage]
-	s.mu.Unlock()
+	in := s.find(r.Storage)
 	if in == nil {
 		return stream.Send(&wire.QueryReply{Id: r.Id, Last: true, Error: fmt.Sprintf("instance %q is not running", r.Storage)})
 	}

@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	"github.com/nephoscope/nepho/sdk/wire"
 )
@@ -25,13 +23,7 @@ func (s *server) Listen(stream grpc.BidiStreamingServer[wire.ToSource, wire.From
 	if err != nil {
 		return err
 	}
-	s.mu.Lock()
-	in := s.instances[first.Instance]
-	s.mu.Unlock()
-	if in == nil {
-		return status.Errorf(codes.NotFound, "instance %q is not running", first.Instance)
-	}
-	leave, err := in.enter()
+	in, leave, err := s.call(first.Instance)
 	if err != nil {
 		return err
 	}
@@ -40,9 +32,15 @@ func (s *server) Listen(stream grpc.BidiStreamingServer[wire.ToSource, wire.From
 	defer cancel(nil)
 	l := &listening{
 		in: in, ctx: ctx, stream: stream, credit: make(chan struct{}, max(1, int(first.Credit))),
-		open: map[uint64]func(error){}, questions: map[uint64]chan *wire.QueryReply{},
+		open: map[uint64]func(error){}, questions: map[uint64]*question{},
 	}
-	go func() { cancel(l.receive()) }()
+	settled := make(chan struct{})
+	go func() {
+		defer close(settled)
+		cancel(l.receive())
+		// What the host has not settled it will never settle on this stream.
+		l.settleAll(fmt.Errorf("the connection to the host ended: %w", context.Cause(ctx)))
+	}()
 	for ctx.Err() == nil {
 		err := s.safely(in, func() error { return l.serve() })
 		if ctx.Err() == nil {
@@ -53,8 +51,7 @@ func (s *server) Listen(stream grpc.BidiStreamingServer[wire.ToSource, wire.From
 			}
 		}
 	}
-	// What the host has not settled it will never settle on this stream.
-	l.settleAll(fmt.Errorf("the connection to the host ended: %w", context.Cause(ctx)))
+	<-settled
 	return nil
 }
 
@@ -70,7 +67,7 @@ type listening struct {
 
 	mu        sync.Mutex
 	open      map[uint64]func(error)
-	questions map[uint64]chan *wire.QueryReply
+	questions map[uint64]*question
 	closed    error
 }
 
@@ -97,13 +94,10 @@ func (l *listening) receive() error {
 		}
 		if m.Answer != nil {
 			l.mu.Lock()
-			to := l.questions[m.Answer.Id]
+			q := l.questions[m.Answer.Id]
 			l.mu.Unlock()
-			if to != nil {
-				select {
-				case to <- m.Answer:
-				case <-l.ctx.Done():
-				}
+			if q != nil {
+				q.add(m.Answer)
 			}
 		}
 	}
@@ -134,7 +128,7 @@ func (l *listening) settleAll(err error) {
 func (l *listening) Deliver(ctx context.Context, fill func(*Builder) error, settled func(error)) error {
 	// One message may make several batches; it is settled with the last of them.
 	parts := &parts{settled: settled, waiting: 1}
-	b := newBuilder(l.in.output(&l.in.ids, func(data []byte) error { return l.send(ctx, data, parts.add()) }))
+	b := newBuilder(l.in.output(func(data []byte) error { return l.send(ctx, data, parts.add()) }))
 	err := fill(b)
 	b.Flush()
 	if err == nil && b.drops == 0 {
@@ -146,7 +140,11 @@ func (l *listening) Deliver(ctx context.Context, fill func(*Builder) error, sett
 		parts.forget()
 		return err
 	}
-	parts.done(nil)
+	// The host may have settled all batches by now; the author expects to hear of
+	// it from another goroutine.
+	if settled, err := parts.end(nil); settled != nil {
+		go settled(err)
+	}
 	return nil
 }
 
@@ -179,35 +177,22 @@ func (l *listening) write(m *wire.FromSource) error {
 func (l *listening) Query(ctx context.Context, storage string, q Query) iter.Seq2[*Batch, error] {
 	return func(yield func(*Batch, error) bool) {
 		id := l.tags.Add(1)
-		answers := make(chan *wire.QueryReply)
+		question := &question{more: make(chan struct{}, 1)}
 		l.mu.Lock()
-		l.questions[id] = answers
+		l.questions[id] = question
 		l.mu.Unlock()
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
 		defer func() {
 			l.mu.Lock()
 			delete(l.questions, id)
 			l.mu.Unlock()
-			// An answer may be on its way to a reader that has gone.
-			go func() {
-				for {
-					select {
-					case <-answers:
-					case <-time.After(time.Second):
-						return
-					}
-				}
-			}()
 		}()
 		if err := l.write(&wire.FromSource{Query: encodeQuery(id, storage, q)}); err != nil {
 			yield(nil, err)
 			return
 		}
 		for {
-			var a *wire.QueryReply
 			select {
-			case a = <-answers:
+			case <-question.more:
 			case <-ctx.Done():
 				yield(nil, ctx.Err())
 				return
@@ -215,21 +200,50 @@ func (l *listening) Query(ctx context.Context, storage string, q Query) iter.Seq
 				yield(nil, context.Cause(l.ctx))
 				return
 			}
-			if a.Error != "" {
-				yield(nil, errors.New(a.Error))
-				return
-			}
-			if len(a.Batch) > 0 {
-				batch, err := DecodeBatch(a.Batch)
-				if !yield(batch, err) || err != nil {
+			for _, a := range question.take() {
+				if a.Error != "" {
+					yield(nil, errors.New(a.Error))
+					return
+				}
+				if len(a.Batch) > 0 {
+					batch, err := DecodeBatch(a.Batch)
+					if !yield(batch, err) || err != nil {
+						return
+					}
+				}
+				if a.Last {
 					return
 				}
 			}
-			if a.Last {
-				return
-			}
 		}
 	}
+}
+
+// question holds the answers that its asker has not read yet. Their number is not
+// bounded here: an asker that waits for a settlement must not hold it up.
+type question struct {
+	more chan struct{}
+
+	mu      sync.Mutex
+	answers []*wire.QueryReply
+}
+
+func (q *question) add(a *wire.QueryReply) {
+	q.mu.Lock()
+	q.answers = append(q.answers, a)
+	q.mu.Unlock()
+	select {
+	case q.more <- struct{}{}:
+	default:
+	}
+}
+
+func (q *question) take() []*wire.QueryReply {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	answers := q.answers
+	q.answers = nil
+	return answers
 }
 
 func encodeQuery(id uint64, storage string, q Query) *wire.QueryRequest {
@@ -255,14 +269,21 @@ func (p *parts) add() func(error) {
 }
 
 func (p *parts) done(err error) {
-	p.mu.Lock()
-	p.waiting--
-	p.err = errors.Join(p.err, err)
-	last, settled, err := p.waiting == 0, p.settled, p.err
-	p.mu.Unlock()
-	if last && settled != nil {
+	if settled, err := p.end(err); settled != nil {
 		settled(err)
 	}
+}
+
+// end settles a part. With the last it gives what there is to call, and with what.
+func (p *parts) end(err error) (settled func(error), all error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.waiting--
+	p.err = errors.Join(p.err, err)
+	if p.waiting > 0 {
+		return nil, nil
+	}
+	return p.settled, p.err
 }
 
 func (p *parts) forget() {

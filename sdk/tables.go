@@ -3,7 +3,6 @@ package sdk
 import (
 	"encoding/binary"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/nephoscope/nepho/sdk/wire"
@@ -17,15 +16,15 @@ type tables struct {
 	monotonic  []int64
 	generated  []int64
 	measured   bool // some sample has a monotonic time
+	size       int  // about how many bytes it takes encoded
 	generation int  // counts resets: entries of an earlier one are gone
-	last       uint32
 
 	symbols   map[string]uint32
 	meters    map[Meter]uint32
 	resources map[[5]uint32]uint32
 	sets      map[string]uint32
-	keys      []string // scratch
-	entries   []byte   // scratch
+	texts     []setEntry // scratch
+	entries   []byte     // scratch
 }
 
 const unwanted = 1<<32 - 1
@@ -47,6 +46,7 @@ func (t *tables) reset() {
 	w.Volume = w.Volume[:0]
 	w.SampleId, w.Row, w.EventRaw = nil, nil, nil
 	t.times, t.monotonic, t.generated, t.measured = t.times[:0], t.monotonic[:0], t.generated[:0], false
+	t.size = 0
 	if t.symbols == nil {
 		t.symbols, t.meters = map[string]uint32{}, map[Meter]uint32{}
 		t.resources, t.sets = map[[5]uint32]uint32{}, map[string]uint32{}
@@ -65,11 +65,16 @@ func (t *tables) symbol(s string) uint32 {
 	}
 	i := uint32(len(t.w.Strings))
 	t.symbols[s] = i
-	// The wire carries UTF-8 only; what a kernel or a device names otherwise is
-	// shown with replacement characters rather than lost.
-	t.w.Strings = append(t.w.Strings, strings.ToValidUTF8(s, "\uFFFD"))
+	s = validText(s)
+	t.w.Strings = append(t.w.Strings, s)
+	t.size += len(s) + 4
 	return i
 }
+
+// validText makes a string for the wire, which carries UTF-8 only: what a kernel
+// or a device names otherwise is shown with replacement characters rather than
+// lost.
+func validText(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
 
 func (t *tables) addMeter(m Meter) uint32 {
 	w := &t.w
@@ -79,13 +84,12 @@ func (t *tables) addMeter(m Meter) uint32 {
 	return uint32(len(w.MeterName) - 1)
 }
 
-// addResource leaves the table entry of r in t.last and returns about how many
-// bytes it took.
-func (t *tables) addResource(r *Resource, tags map[string]string) (int, error) {
+// addResource gives the table entry of r.
+func (t *tables) addResource(r *Resource, tags map[string]string) (uint32, error) {
 	if r.ID == "" || tooLong(r.ID) || tooLong(r.ProjectID) || tooLong(r.UserID) || tooLong(r.Source) {
 		return 0, fmt.Errorf("its id is empty, or one of its fields has over %d bytes", MaxStringBytes)
 	}
-	set, size, err := t.addSet(r.Metadata, tags)
+	set, err := t.addSet(r.Metadata, tags)
 	if err != nil {
 		return 0, err
 	}
@@ -100,60 +104,40 @@ func (t *tables) addResource(r *Resource, tags map[string]string) (int, error) {
 		w.ResourceSource = append(w.ResourceSource, key[3])
 		w.ResourceMetadata = append(w.ResourceMetadata, key[4])
 		t.resources[key] = i
-		size += len(r.ID) + len(r.ProjectID) + len(r.UserID) + 8
+		t.size += 15
 	}
-	t.last = i
-	return size, nil
+	return i, nil
 }
 
 // addSet gives the number of the metadata set that holds m and the tags it does
 // not overrule.
-func (t *tables) addSet(m Metadata, tags map[string]string) (set uint32, size int, err error) {
+func (t *tables) addSet(m Metadata, tags map[string]string) (uint32, error) {
 	if len(m) == 0 && len(tags) == 0 {
-		return 0, 0, nil
+		return 0, nil
 	}
-	t.keys = t.keys[:0]
-	for k := range m {
-		t.keys = append(t.keys, k)
+	var err error
+	if t.texts, err = setTexts(t.texts[:0], m, tags); err != nil {
+		return 0, err
 	}
-	for k := range tags {
-		if _, ok := m[k]; !ok {
-			t.keys = append(t.keys, k)
-		}
+	e := t.entries[:0]
+	for _, s := range t.texts {
+		e = binary.LittleEndian.AppendUint32(e, t.symbol(s.key))
+		e = binary.LittleEndian.AppendUint32(e, t.symbol(s.text))
+		e = append(e, byte(s.literal))
 	}
-	slices.Sort(t.keys)
-	t.entries = t.entries[:0]
-	for _, k := range t.keys {
-		text, literal := tags[k], false
-		if v, ok := m[k]; ok {
-			if text, literal, err = metadataText(v); err != nil {
-				return 0, 0, fmt.Errorf("metadata %q: %w", k, err)
-			}
-		}
-		if tooLong(k) || tooLong(text) {
-			return 0, 0, fmt.Errorf("metadata %.100q has over %d bytes", k, MaxStringBytes)
-		}
-		e := t.entries
-		e = binary.LittleEndian.AppendUint32(e, t.symbol(k))
-		e = binary.LittleEndian.AppendUint32(e, t.symbol(text))
-		e = append(e, 0)
-		if literal {
-			e[len(e)-1] = 1
-		}
-		t.entries = e
-		size += len(text) + 4
-	}
-	if set, ok := t.sets[string(t.entries)]; ok {
-		return set, 0, nil
+	t.entries = e
+	if set, ok := t.sets[string(e)]; ok {
+		return set, nil
 	}
 	w := &t.w
-	set = uint32(len(w.MetadataSize))
-	t.sets[string(t.entries)] = set
-	w.MetadataSize = append(w.MetadataSize, uint32(len(t.keys)))
-	for e := t.entries; len(e) > 0; e = e[9:] {
+	set := uint32(len(w.MetadataSize))
+	t.sets[string(e)] = set
+	w.MetadataSize = append(w.MetadataSize, uint32(len(t.texts)))
+	t.size += 9 * len(t.texts)
+	for ; len(e) > 0; e = e[9:] {
 		w.MetadataKey = append(w.MetadataKey, binary.LittleEndian.Uint32(e))
 		w.MetadataValue = append(w.MetadataValue, binary.LittleEndian.Uint32(e[4:]))
 		w.MetadataJson = append(w.MetadataJson, uint32(e[8]))
 	}
-	return set, size, nil
+	return set, nil
 }

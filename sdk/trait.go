@@ -30,6 +30,27 @@ func (t *TraitType) UnmarshalText(b []byte) error {
 	return fmt.Errorf("trait type %q is none of text, integer, float, datetime", b)
 }
 
+// traitTexts encodes the values of an event's traits.
+func traitTexts(traits []Trait) ([]string, error) {
+	texts := make([]string, len(traits))
+	size := 0
+	for i, t := range traits {
+		text, err := traitText(t)
+		if err != nil {
+			return nil, err
+		}
+		if tooLong(t.Name) || tooLong(text) {
+			return nil, fmt.Errorf("trait %.100q has over %d bytes", t.Name, MaxStringBytes)
+		}
+		texts[i] = text
+		size += len(t.Name) + len(text) + 12
+	}
+	if size > maxParts {
+		return nil, fmt.Errorf("its traits have over %d bytes", maxParts)
+	}
+	return texts, nil
+}
+
 // traitText encodes a trait's value for the wire.
 func traitText(t Trait) (string, error) {
 	switch v := t.Value.(type) {
