@@ -60,7 +60,8 @@ func Serve(p Plugin) {
 }
 
 // HostStdout gives the host's standard output, for plugins that print for the
-// operator: a plugin's own is not the operator's terminal.
+// operator: a plugin's own is not the operator's terminal. The caller may close
+// it, except when it is the process's own os.Stdout.
 func HostStdout() (*os.File, error) {
 	fd, err := strconv.Atoi(os.Getenv(StdoutFDVariable))
 	if err != nil {
@@ -69,7 +70,13 @@ func HostStdout() (*os.File, error) {
 		}
 		return nil, errors.New("the host has not handed down its standard output")
 	}
-	return os.NewFile(uintptr(fd), "stdout"), nil
+	// A copy, for the caller may close it or leave it to the garbage collector.
+	own, err := syscall.Dup(fd)
+	if err != nil {
+		return nil, fmt.Errorf("cannot use the host's standard output: %w", err)
+	}
+	syscall.CloseOnExec(own)
+	return os.NewFile(uintptr(own), "stdout"), nil
 }
 
 // outliveSignals keeps the signals that a whole process group or service gets
