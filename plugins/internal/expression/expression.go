@@ -196,6 +196,16 @@ func (e *Expression[T]) At(i int) (T, error) {
 	return c.value, c.err
 }
 
+// IsOfResource tells whether the expression uses fields of the resource at most.
+func (e *Expression[T]) IsOfResource() bool { return e.needs&^ofResource == 0 }
+
+// AtResource gives the value for entry r of the resource table, for expressions
+// that use nothing else.
+func (e *Expression[T]) AtResource(r int) (T, error) {
+	e.setResource(r)
+	return e.evaluate()
+}
+
 func (e *Expression[T]) run(i int) (T, error) {
 	b := e.batch
 	if m := b.MeterOf(i); e.needs&ofMeter != 0 && m != e.meter {
@@ -203,15 +213,26 @@ func (e *Expression[T]) run(i int) (T, error) {
 		e.meter = m
 		e.env.Name, e.env.Unit, e.env.Type = meter.Name, meter.Unit, meter.Type.String()
 	}
-	if r := b.ResourceOf(i); e.needs&ofResource != 0 && r != e.on {
-		resource := b.Resource(r)
-		e.on = r
-		e.env.ResourceID, e.env.ProjectID, e.env.UserID = resource.ID, resource.ProjectID, resource.UserID
-		e.env.Source, e.env.Metadata = resource.Source, resource.Metadata
+	if e.needs&ofResource != 0 {
+		e.setResource(b.ResourceOf(i))
 	}
 	if e.needs&ofRow != 0 {
 		e.env.Volume, e.env.Timestamp = b.Volume(i), b.Time(i)
 	}
+	return e.evaluate()
+}
+
+func (e *Expression[T]) setResource(r int) {
+	if r == e.on {
+		return
+	}
+	resource := e.batch.Resource(r)
+	e.on = r
+	e.env.ResourceID, e.env.ProjectID, e.env.UserID = resource.ID, resource.ProjectID, resource.UserID
+	e.env.Source, e.env.Metadata = resource.Source, resource.Metadata
+}
+
+func (e *Expression[T]) evaluate() (T, error) {
 	v, err := e.vm.Run(e.program, &e.env)
 	if err != nil {
 		var none T
