@@ -26,19 +26,27 @@ type caller struct {
 // errCrashed says that the process ended while it was called.
 var errCrashed = errors.New("the plugin's process ended during the call")
 
-// call waits until the instance is ready and calls it. A returned error means
-// that the call did not get through: what it was about is to be given again. It
-// wraps errCrashed where the process ended.
+// errLate says that the instance was not ready, or had not answered, in time.
+var errLate = errors.New("no answer in time")
+
+// call waits until the instance is ready and calls it, all within the caller's
+// timeout. A returned error means that the call did not get through: what it was
+// about is to be given again. It wraps errCrashed where the process ended, and
+// errLate where time was over.
 func (c *caller) call(ctx context.Context, do func(ctx context.Context, life *supervisor.Life) error) error {
-	life, err := c.instance.Ready(ctx)
-	if err != nil {
-		return err
-	}
 	within := ctx
 	if c.timeout > 0 {
 		var cancel context.CancelFunc
 		within, cancel = context.WithTimeout(ctx, c.timeout)
 		defer cancel()
+	}
+	life, err := c.instance.Ready(within)
+	if err != nil {
+		if ctx.Err() == nil && within.Err() != nil {
+			state, why := c.instance.Status()
+			return fmt.Errorf("%w: after %v the plugin's instance is still %s (%v)", errLate, c.timeout, state, why)
+		}
+		return err
 	}
 	err = do(within, life)
 	switch {
@@ -47,14 +55,13 @@ func (c *caller) call(ctx context.Context, do func(ctx context.Context, life *su
 		return nil
 	case ctx.Err() != nil:
 		return ctx.Err()
-	}
-	switch status.Code(err) {
-	case codes.Aborted:
-		c.miss(life, status.Convert(err).Message())
-	case codes.DeadlineExceeded:
+	case within.Err() != nil || status.Code(err) == codes.DeadlineExceeded:
 		c.miss(life, fmt.Sprintf("no answer within %v", c.timeout))
-		return fmt.Errorf("no answer within %v", c.timeout)
-	case codes.ResourceExhausted:
+		return fmt.Errorf("%w: it took more than %v", errLate, c.timeout)
+	case status.Code(err) == codes.Aborted:
+		c.miss(life, status.Convert(err).Message())
+		return errors.New(status.Convert(err).Message())
+	case status.Code(err) == codes.ResourceExhausted:
 		return fmt.Errorf("too large for the connection: %s", status.Convert(err).Message())
 	}
 	select {

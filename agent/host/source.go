@@ -146,8 +146,6 @@ func (s *source) poll(ctx, work context.Context) {
 // pollOnce polls and waits, within the poll's deadline, until what was polled is
 // in the spools.
 func (s *source) pollOnce(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, s.config.Timeout)
-	defer cancel()
 	durable := make(chan struct{})
 	f := newFate(func(error) { close(durable) })
 	begun := time.Now()
@@ -164,9 +162,8 @@ func (s *source) pollOnce(ctx context.Context) {
 		}
 	default:
 		s.failures.inc()
-		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		if errors.Is(err, errLate) {
 			s.timeouts.inc()
-			err = fmt.Errorf("it did not end within %v: %w", s.config.Timeout, err)
 		}
 		if s.trouble.begins(err) {
 			s.log.Warn("poll failed; it is logged again when that changes", "error", err)
@@ -174,8 +171,11 @@ func (s *source) pollOnce(ctx context.Context) {
 			s.log.Debug("poll failed", "error", err)
 		}
 	}
+	rest := time.NewTimer(s.config.Timeout - time.Since(begun))
+	defer rest.Stop()
 	select {
 	case <-durable:
+	case <-rest.C:
 	case <-ctx.Done():
 	}
 }
@@ -183,6 +183,8 @@ func (s *source) pollOnce(ctx context.Context) {
 // gather polls once and routes each batch as it comes.
 func (s *source) gather(ctx context.Context, f *fate) error {
 	if s.local != nil {
+		ctx, cancel := context.WithTimeout(ctx, s.config.Timeout)
+		defer cancel()
 		batches, err := s.local()
 		for _, data := range batches {
 			if err := s.route(ctx, data, f, false); err != nil {
@@ -192,7 +194,7 @@ func (s *source) gather(ctx context.Context, f *fate) error {
 		return err
 	}
 	var failed string
-	err := s.call(ctx, func(_ context.Context, life *supervisor.Life) error {
+	err := s.call(ctx, func(ctx context.Context, life *supervisor.Life) error {
 		stream, err := life.Pollster.Poll(ctx, &wire.PollRequest{Instance: s.instance.Name()})
 		if err != nil {
 			return err

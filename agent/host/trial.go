@@ -84,11 +84,6 @@ func (h *Host) try(ctx context.Context, i *config.Instance) error {
 	through := make(chan error, 1)
 	f := newFate(func(err error) { through <- err })
 	err := s.gather(ctx, f)
-	if s.instance != nil && errors.Is(err, context.DeadlineExceeded) {
-		if _, why := s.instance.Status(); why != nil {
-			err = why
-		}
-	}
 	f.done(nil)
 	select {
 	case e := <-through:
