@@ -25,9 +25,6 @@ const (
 
 const consistentHash = "x-consistent-hash"
 
-// maxMessage is what RabbitMQ takes at most unless told otherwise.
-const maxMessage = 128 << 20
-
 // Plugin describes the publisher.
 func Plugin() sdk.Plugin {
 	return sdk.Plugin{
@@ -72,7 +69,7 @@ func (p *publisher) Validate() error {
 	if p.key, err = parseTemplate(p.RoutingKey); err != nil {
 		errs = append(errs, config.KeyError("routing_key", "%w", err))
 	}
-	if p.eventKey, err = parseTemplate(p.EventRoutingKey); err != nil {
+	if p.eventKey, err = parseTemplate(p.EventRoutingKey); err != nil && p.EventRoutingKey != p.RoutingKey {
 		errs = append(errs, config.KeyError("event_routing_key", "%w", err))
 	}
 	if p.Gzip && p.Form == formCeilometer {
@@ -81,7 +78,7 @@ func (p *publisher) Validate() error {
 	if p.HashHeader != "" && p.ExchangeType != consistentHash {
 		errs = append(errs, config.KeyError("hash_header", "only exchanges of type %s hash a header", consistentHash))
 	}
-	if p.ExchangeType == consistentHash && !p.key.uses("partition", "resource_id") {
+	if p.ExchangeType == consistentHash && p.key != nil && !p.key.uses("partition", "resource_id") {
 		errs = append(errs, config.KeyError("routing_key", "it must hold {partition} or {resource_id}, by which a consistent-hash exchange spreads the messages"))
 	}
 	return errors.Join(errs...)

@@ -1,0 +1,463 @@
+package amqp
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rabbitmq/amqp091-go"
+
+	"github.com/nephoscope/nepho/integration/parts"
+	"github.com/nephoscope/nepho/outputs/amqp/message"
+	"github.com/nephoscope/nepho/sdk"
+	"github.com/nephoscope/nepho/sdk/sdktest"
+)
+
+func full(t *testing.T) *sdk.Batch {
+	t.Helper()
+	batches, err := sdk.Build("origin", func(out *sdk.Builder) error {
+		for _, s := range batch(t, 0, 3, "a", "b").Samples() {
+			out.Add(s)
+		}
+		out.Add(sdk.Sample{Name: "little", ResourceID: "c", Volume: -1e-5, Timestamp: at})
+		out.AddEvent(sdk.Event{MessageID: "e", EventType: "x", Generated: at, Raw: []byte(`{"a":1.5}`), Traits: []sdk.Trait{
+			{Name: "text", Type: sdk.Text, Value: "é"}, {Name: "integer", Type: sdk.Integer, Value: int64(7)},
+			{Name: "float", Type: sdk.Float, Value: 1.0}, {Name: "time", Type: sdk.Datetime, Value: at},
+		}})
+		return nil
+	})
+	if err != nil || len(batches) != 1 {
+		t.Fatal(batches, err)
+	}
+	return batches[0]
+}
+
+// expectSame waits for exactly the batch's content.
+func expectSame(t *testing.T, s *sink, want *sdk.Batch) {
+	t.Helper()
+	eventually(t, "the batch", func() bool {
+		samples, events := s.get()
+		return len(samples) >= want.Len() && len(events) >= want.Events()
+	})
+	samples, events := s.get()
+	if len(samples) != want.Len() || len(events) != want.Events() {
+		t.Fatalf("got %d samples and %d events, want %d and %d", len(samples), len(events), want.Len(), want.Events())
+	}
+	for i, w := range want.Samples() {
+		if !reflect.DeepEqual(samples[i], w) {
+			t.Errorf("sample %d:\n got %+v\nwant %+v", i, samples[i], w)
+		}
+	}
+	for e := range want.Events() {
+		if w := want.Event(e); !reflect.DeepEqual(events[e], w) {
+			t.Errorf("event %d:\n got %+v\nwant %+v", e, events[e], w)
+		}
+	}
+}
+
+func testForms(t *testing.T, b *parts.Broker) {
+	f := func(options string) {
+		t.Helper()
+		s := &sink{}
+		stop := listen(t, s, t.TempDir(), urls(b)+`
+			queues   = ["forms"]
+			secrets  = ["new", "s"]
+			bindings = [{exchange = "forms"}]
+		`)
+		eventually(t, "the notification is connected", func() bool { return s.log.count("connected to RabbitMQ") == 1 })
+		p := publisher(t, urls(b)+"exchange = 'forms'\nsecret = 's'\n"+options)
+		want := full(t)
+		eventually(t, "the queue is bound", func() bool { return p.Publish(t.Context(), want) == nil })
+		expectSame(t, s, want)
+		stop()
+		expectEmpty(t, b, "forms")
+		if n := s.log.count("refused"); n > 0 {
+			t.Errorf("%s: %d lines of the log tell of refusals", options, n)
+		}
+	}
+	f(``)
+	f(`gzip = true`)
+	f(`form = "ceilometer"`)
+}
+
+func testTLS(t *testing.T, b *parts.Broker) {
+	tls := fmt.Sprintf("urls = [%q]\ntls = {ca = %q}\n", b.TLSURL(), b.Certificates.CA)
+	s := &sink{}
+	listen(t, s, t.TempDir(), tls+`queues = ["tls"]`)
+	p := publisher(t, tls+"exchange = ''\nrouting_key = 'tls'")
+	eventually(t, "the queue is there", func() bool { return p.Publish(t.Context(), batch(t, 0, 1, "a")) == nil })
+	expectVolumes(t, s, "a", []float64{0})
+}
+
+// batches makes messages with numbered samples, one in each.
+func batches(t *testing.T, first, n int, resource string) []message.Message {
+	t.Helper()
+	var list []message.Message
+	for i := range n {
+		list = append(list, message.EncodeBatch(encode(t, batch(t, first+i, 1, resource)), "", false))
+	}
+	return list
+}
+
+func declare(t *testing.T, ch *amqp091.Channel, queue string, args amqp091.Table) {
+	t.Helper()
+	if _, err := ch.QueueDeclare(queue, true, false, false, false, args); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func testPrefetch(t *testing.T, b *parts.Broker) {
+	ch := channel(t, b)
+	declare(t, ch, "prefetch", nil)
+	send(t, ch, "prefetch", batches(t, 0, 50, "a")...)
+	s := &sink{manual: true}
+	stop := listen(t, s, t.TempDir(), urls(b)+"queues = ['prefetch']\ndeclare = false\nprefetch = 7")
+	eventually(t, "seven deliveries", func() bool { return s.deliveries() == 7 })
+	eventually(t, "the broker counts seven", func() bool {
+		ready, unacknowledged := b.QueueLength("prefetch")
+		return ready == 43 && unacknowledged == 7
+	})
+	if n := s.deliveries(); n != 7 {
+		t.Fatalf("got %d deliveries, want 7", n)
+	}
+	s.mu.Lock()
+	for _, settled := range s.waiting[:5] {
+		settled(nil)
+	}
+	s.mu.Unlock()
+	eventually(t, "five more", func() bool { return s.deliveries() == 12 })
+	stop()
+	eventually(t, "what was not settled is back", func() bool {
+		ready, _ := b.QueueLength("prefetch")
+		return ready == 45
+	})
+}
+
+// bad makes messages that are refused as a whole, and one of which a part is.
+func bad(t *testing.T) (whole []message.Message, partly message.Message) {
+	t.Helper()
+	body := encode(t, batch(t, 0, 1, "a"))
+	form := message.Telemetry{Secret: "s", MaxItems: 10, MaxBytes: 1 << 20}
+	partly = form.Samples(batch(t, 0, 3, "good"), []int{0, 1, 2})[0]
+	partly.Body = bytes.Replace(partly.Body, []byte(`counter_volume\":1`), []byte(`counter_volume\":7`), 1)
+	return []message.Message{
+		{Body: []byte("garbage\xff")},
+		{ContentType: message.JSONType, Body: []byte(`{"oslo.version": "2.0", "oslo.message": "{"}`)},
+		message.EncodeBatch(body, "", false),
+		message.EncodeBatch(body, "other", false),
+	}, partly
+}
+
+func testKept(t *testing.T, b *parts.Broker) {
+	ch := channel(t, b)
+	declare(t, ch, "kept", nil)
+	whole, partly := bad(t)
+	send(t, ch, "kept", append(whole, partly, message.EncodeBatch(encode(t, batch(t, 9, 1, "good")), "s", false))...)
+	s, dir := &sink{}, t.TempDir()
+	stop := listen(t, s, dir, urls(b)+"queues = ['kept']\ndeclare = false\nsecrets = ['s']")
+	expectVolumes(t, s, "good", []float64{0, 2, 9})
+	stop()
+	expectEmpty(t, b, "kept")
+	data, err := os.ReadFile(filepath.Join(dir, refusedFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []line
+	for text := range strings.Lines(string(data)) {
+		var l line
+		if err := json.Unmarshal([]byte(text), &l); err != nil || l.Queue != "kept" || l.RoutingKey != "kept" || l.Reason == "" {
+			t.Fatalf("got line %q, %v", text, err)
+		}
+		got = append(got, l)
+	}
+	if len(got) != 5 {
+		t.Fatalf("got %d lines, want 5:\n%s", len(got), data)
+	}
+	if !bytes.Equal(got[0].Binary, whole[0].Body) || got[1].Body != string(whole[1].Body) || !bytes.Equal(got[3].Binary, whole[3].Body) {
+		t.Errorf("bodies are not those of the messages:\n%s", data)
+	}
+	if got[3].Headers[message.SignatureHeader] != whole[3].Headers[message.SignatureHeader] || got[3].ContentType != message.BatchType {
+		t.Errorf("got %+v", got[3])
+	}
+	if part := string(got[4].Part); !strings.Contains(part, `"counter_volume":7`) || got[4].Body != "" {
+		t.Errorf("got part %+v", got[4])
+	}
+	for _, reason := range []string{"bad_signature.all=4", "undecodable.all=1"} {
+		if s.log.count(reason) == 0 {
+			t.Errorf("the log has no %s:\n%s", reason, s.log.text.String())
+		}
+	}
+	if n := s.log.count("were refused"); n > 3 {
+		t.Errorf("%d lines of the log tell of refusals", n)
+	}
+}
+
+func testFull(t *testing.T, b *parts.Broker) {
+	ch := channel(t, b)
+	declare(t, ch, "full", nil)
+	for range 40 {
+		send(t, ch, "full", message.Message{Body: bytes.Repeat([]byte("x"), 100)})
+	}
+	s, dir := &sink{}, t.TempDir()
+	stop := listen(t, s, dir, urls(b)+"queues = ['full']\ndeclare = false\nrefused_max_size = '2KiB'")
+	expectEmpty(t, b, "full")
+	stop()
+	info, err := os.Stat(filepath.Join(dir, refusedFile))
+	if err != nil || info.Size() > 2<<10 || info.Size() < 1<<10 {
+		t.Errorf("got %v, %v", info, err)
+	}
+	if s.log.count("is full") != 1 || s.log.count("undecodable.all=40") != 1 {
+		t.Errorf("got log\n%s", s.log.text.String())
+	}
+}
+
+func testRejected(t *testing.T, b *parts.Broker) {
+	ch := channel(t, b)
+	declare(t, ch, "dead", nil)
+	s, dir := &sink{}, t.TempDir()
+	stop := listen(t, s, dir, urls(b)+`
+		queues    = ["rejected"]
+		arguments = { x-dead-letter-exchange = "", x-dead-letter-routing-key = "dead", x-max-length = 1000 }
+		refused   = "reject"
+		secrets   = ["s"]
+	`)
+	eventually(t, "the queue is there", func() bool { return strings.Contains(b.Ctl("list_queues", "name", "type"), "rejected\tquorum") })
+	whole, partly := bad(t)
+	send(t, ch, "rejected", append(whole, partly)...)
+	expectVolumes(t, s, "good", []float64{0, 2})
+	eventually(t, "dead letters", func() bool {
+		ready, _ := b.QueueLength("dead")
+		return ready == 5
+	})
+	stop()
+	expectEmpty(t, b, "rejected")
+	if _, err := os.Stat(filepath.Join(dir, refusedFile)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a file was made: %v", err)
+	}
+	d, _, err := ch.Get("dead", true)
+	if err != nil || !bytes.Equal(d.Body, whole[0].Body) {
+		t.Errorf("got %q, %v", d.Body, err)
+	}
+}
+
+// testTrial has no state folder: nothing that is refused may go.
+func testTrial(t *testing.T, b *parts.Broker) {
+	ch := channel(t, b)
+	declare(t, ch, "trial", nil)
+	send(t, ch, "trial", message.Message{Body: []byte("x")})
+	send(t, ch, "trial", batches(t, 0, 1, "a")...)
+	s := &sink{}
+	stop := listen(t, s, "", urls(b)+"queues = ['trial']\ndeclare = false")
+	expectVolumes(t, s, "a", []float64{0})
+	stop()
+	eventually(t, "the message is back", func() bool {
+		ready, _ := b.QueueLength("trial")
+		return ready == 1
+	})
+}
+
+// testNotTaken has some deliveries fail: they come back, in order and not at once.
+func testNotTaken(t *testing.T, b *parts.Broker) {
+	ch := channel(t, b)
+	declare(t, ch, "nottaken", nil)
+	s := &sink{fate: func(n int) error {
+		if n == 4 || n == 5 || n > 8 && n < 11 {
+			return errors.New("no room")
+		}
+		return nil
+	}}
+	listen(t, s, t.TempDir(), urls(b)+"queues = ['nottaken']\ndeclare = false\nprefetch = 1")
+	send(t, ch, "nottaken", batches(t, 0, 20, "a")...)
+	expectVolumes(t, s, "a", numbers(0, 20))
+	expectEmpty(t, b, "nottaken")
+	if n := s.deliveries(); n != 24 {
+		t.Errorf("got %d deliveries, want 24", n)
+	}
+	if n := s.log.count("no room"); n < 1 || n > 3 {
+		t.Errorf("%d lines of the log tell of it:\n%s", n, s.log.text.String())
+	}
+}
+
+// testUnsettled ends a notification that has unsettled messages.
+func testUnsettled(t *testing.T, b *parts.Broker) {
+	ch := channel(t, b)
+	declare(t, ch, "unsettled", nil)
+	send(t, ch, "unsettled", batches(t, 0, 10, "a")...)
+	first := &sink{manual: true}
+	stop := listen(t, first, t.TempDir(), urls(b)+"queues = ['unsettled']\ndeclare = false")
+	eventually(t, "ten deliveries", func() bool { return first.deliveries() == 10 })
+	first.waiting[0](nil)
+	eventually(t, "one is acknowledged", func() bool {
+		_, unacknowledged := b.QueueLength("unsettled")
+		return unacknowledged == 9
+	})
+	stop()
+	first.waiting[1](nil) // too late
+	second := &sink{}
+	listen(t, second, t.TempDir(), urls(b)+"queues = ['unsettled']\ndeclare = false")
+	expectVolumes(t, second, "a", numbers(1, 9))
+	ids := func(s *sink) (list []string) {
+		samples, _ := s.get()
+		for _, s := range samples {
+			list = append(list, s.ID)
+		}
+		return list
+	}
+	if got, want := ids(second), ids(first)[1:]; !slices.Equal(got, want) {
+		t.Errorf("samples that came again have the ids %v, want %v", got, want)
+	}
+}
+
+func testSingleActive(t *testing.T, b *parts.Broker) {
+	options := urls(b) + "queues = ['single']\nsingle_active_consumer = true"
+	one, two := &sink{}, &sink{}
+	stop := listen(t, one, t.TempDir(), options)
+	ch := channel(t, b)
+	eventually(t, "the queue is there", func() bool { return strings.Contains(b.Ctl("list_queues", "name"), "single") })
+	send(t, ch, "single", batches(t, 0, 5, "a")...)
+	expectVolumes(t, one, "a", numbers(0, 5))
+	listen(t, two, t.TempDir(), options)
+	eventually(t, "two consumers", func() bool { return strings.Contains(b.Ctl("list_queues", "name", "consumers"), "single\t2") })
+	send(t, ch, "single", batches(t, 5, 5, "a")...)
+	expectVolumes(t, one, "a", numbers(0, 10))
+	stop()
+	send(t, ch, "single", batches(t, 10, 5, "a")...)
+	expectVolumes(t, two, "a", numbers(10, 5))
+}
+
+// testConsistentHash spreads resources over queues of two agents.
+func testConsistentHash(t *testing.T, b *parts.Broker) {
+	var agents []*sink
+	for a := range 2 {
+		s := &sink{}
+		listen(t, s, t.TempDir(), urls(b)+fmt.Sprintf(`
+			queues   = ["hash.%d", "hash.%d"]
+			bindings = [{exchange = "hash", type = "x-consistent-hash", routing_key = "10"}]
+		`, 2*a, 2*a+1))
+		agents = append(agents, s)
+	}
+	eventually(t, "four bindings", func() bool { return strings.Count(b.Ctl("list_bindings", "source_name"), "hash\n") == 4 })
+	p := publisher(t, urls(b)+"exchange = 'hash'\nexchange_type = 'x-consistent-hash'")
+	var resources []string
+	for r := range 40 {
+		resources = append(resources, fmt.Sprint("vm-", r))
+	}
+	for i := range 5 {
+		if err := p.Publish(t.Context(), batch(t, 2*i, 2, resources...)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	count := func(s *sink) int {
+		samples, _ := s.get()
+		return len(samples)
+	}
+	eventually(t, "all samples", func() bool { return count(agents[0])+count(agents[1]) == 400 })
+	for _, r := range resources {
+		zero, one := agents[0].volumes(r), agents[1].volumes(r)
+		if want := numbers(0, 10); !reflect.DeepEqual(append(zero, one...), want) || len(zero) > 0 && len(one) > 0 {
+			t.Errorf("%s: got %v and %v", r, zero, one)
+		}
+	}
+	if count(agents[0]) == 0 || count(agents[1]) == 0 {
+		t.Error("one agent got nothing")
+	}
+}
+
+func testQueueDeleted(t *testing.T, b *parts.Broker) {
+	ch := channel(t, b)
+	s := &sink{}
+	listen(t, s, t.TempDir(), urls(b)+"queues = ['deleted']")
+	exists := func() bool { return strings.Contains(b.Ctl("list_queues", "name", "consumers"), "deleted\t1") }
+	eventually(t, "the queue is there", exists)
+	if _, err := ch.QueueDelete("deleted", false, false, false); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is told", func() bool { return s.log.count("was the queue deleted?") == 1 })
+	eventually(t, "the queue is there again", exists)
+	send(t, ch, "deleted", batches(t, 0, 1, "a")...)
+	expectVolumes(t, s, "a", []float64{0})
+}
+
+// testProcess listens through the plugin's protocol.
+func testProcess(t *testing.T, b *parts.Broker) {
+	ch := channel(t, b)
+	declare(t, ch, "process", nil)
+	p := sdktest.StartWith(t, sdktest.Options{Config: urls(b) + "queues = ['process']\ndeclare = false", Meters: []string{"*", "!little"}})
+	l, err := p.Listen(t.Context(), 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := full(t)
+	form := message.Telemetry{MaxItems: 100, MaxBytes: 1 << 20}
+	send(t, ch, "process", message.EncodeBatch(encode(t, want), "", false), form.Samples(want, []int{0, 6})[0])
+	for _, n := range []int{6, 1} {
+		d, err := l.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d.Len() != n || !reflect.DeepEqual(d.Sample(0), want.Sample(0)) {
+			t.Errorf("got %d samples, the first %+v", d.Len(), d.Sample(0))
+		}
+		if err := l.Settle(d, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	expectEmpty(t, b, "process")
+}
+
+// testKilled kills the broker in the middle of a stream.
+func testKilled(t *testing.T, b *parts.Broker) {
+	s := &sink{}
+	listen(t, s, t.TempDir(), urls(b)+`
+		queues   = ["killed"]
+		bindings = [{exchange = "killed"}]
+	`)
+	eventually(t, "the queue is bound", func() bool { return strings.Contains(b.Ctl("list_bindings", "source_name"), "killed") })
+	const last = 300
+	publishing := make(chan error, 1)
+	half := make(chan struct{})
+	go func() {
+		p := publisher(t, urls(b)+"exchange = 'killed'")
+		for i := range last {
+			if i == last/2 {
+				close(half)
+			}
+			// As the host does: the same batch until it is taken.
+			numbered := batch(t, i, 1, "a", "b")
+			for begin := time.Now(); ; time.Sleep(20 * time.Millisecond) {
+				err := p.Publish(t.Context(), numbered)
+				if err == nil {
+					break
+				}
+				if time.Since(begin) > 90*time.Second {
+					publishing <- err
+					return
+				}
+			}
+		}
+		publishing <- nil
+	}()
+	<-half
+	b.Kill9()
+	b.Start()
+	if err := <-publishing; err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range []string{"a", "b"} {
+		eventually(t, "all samples of "+r, func() bool {
+			distinct := slices.Clone(s.volumes(r))
+			slices.Sort(distinct)
+			return len(slices.Compact(distinct)) == last
+		})
+		t.Logf("%d samples for %d", len(s.volumes(r)), last)
+	}
+	expectEmpty(t, b, "killed")
+}

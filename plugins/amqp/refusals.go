@@ -1,0 +1,205 @@
+package amqp
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/nephoscope/nepho/outputs/amqp/message"
+	"github.com/nephoscope/nepho/sdk"
+)
+
+// refusedFile is the name, in the instance's state folder, of the file that
+// refused messages are kept in.
+const refusedFile = "refused.jsonl"
+
+// reportInterval is how often refusals that go on are logged.
+const reportInterval = time.Minute
+
+// refusals counts what is refused, and keeps it. It is safe for concurrent use.
+type refusals struct {
+	log    *slog.Logger
+	reject bool
+	limit  int64
+
+	mu      sync.Mutex
+	file    *os.File // nil when nothing is to be kept or can be
+	size    int64
+	full    bool
+	counts  map[string]int // by reason, since the last report
+	reasons map[string]int // by reason, of all time
+	last    time.Time      // of the last report
+	example error
+}
+
+func newRefusals(n *notification, env sdk.Env) (*refusals, error) {
+	r := &refusals{
+		log: env.Log, reject: n.Refused == rejectRefused, limit: int64(n.RefusedMaxSize),
+		counts: map[string]int{}, reasons: map[string]int{},
+	}
+	if r.reject || env.StateDir == "" {
+		return r, nil
+	}
+	if err := os.MkdirAll(env.StateDir, 0o700); err != nil {
+		return nil, fmt.Errorf("cannot make state folder: %w", err)
+	}
+	file, err := os.OpenFile(filepath.Join(env.StateDir, refusedFile), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("cannot keep refused messages: %w", err)
+	}
+	info, err := file.Stat()
+	if err != nil {
+		file.Close()
+		return nil, fmt.Errorf("cannot keep refused messages: %w", err)
+	}
+	r.file, r.size = file, info.Size()
+	return r, nil
+}
+
+func (r *refusals) close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.file == nil {
+		return nil
+	}
+	err := r.file.Close()
+	r.file = nil
+	return err
+}
+
+// line is a refused message, or a part of one, in the file.
+type line struct {
+	Time            time.Time       `json:"time"`
+	Reason          string          `json:"reason"`
+	Queue           string          `json:"queue"`
+	Exchange        string          `json:"exchange"`
+	RoutingKey      string          `json:"routing_key"`
+	MessageID       string          `json:"message_id,omitempty"`
+	ContentType     string          `json:"content_type,omitempty"`
+	ContentEncoding string          `json:"content_encoding,omitempty"`
+	Headers         map[string]any  `json:"headers,omitempty"`
+	Part            json.RawMessage `json:"part,omitempty"`        // of the message
+	Body            string          `json:"body,omitempty"`        // the whole, if it is text
+	Binary          []byte          `json:"body_base64,omitempty"` // if it is not
+}
+
+func newLine(d amqp.Delivery, queue string, err error) line {
+	return line{
+		Time: time.Now().UTC(), Reason: err.Error(), Queue: queue, Exchange: d.Exchange, RoutingKey: d.RoutingKey,
+		MessageID: d.MessageId, ContentType: d.ContentType, ContentEncoding: d.ContentEncoding,
+	}
+}
+
+// whole refuses a message.
+func (r *refusals) whole(d amqp.Delivery, queue string, err error) fate {
+	l := newLine(d, queue, err)
+	l.Headers = d.Headers
+	if utf8.Valid(d.Body) {
+		l.Body = string(d.Body)
+	} else {
+		l.Binary = d.Body
+	}
+	r.count(err, 1)
+	return r.keep(l)
+}
+
+// parts refuses parts of a message, of which the others are taken.
+func (r *refusals) parts(d amqp.Delivery, queue string, refused []message.Refused) fate {
+	lines := make([]line, len(refused))
+	for i, part := range refused {
+		lines[i] = newLine(d, queue, part.Err)
+		lines[i].Part = part.Data
+		r.count(part.Err, 1)
+	}
+	return r.keep(lines...)
+}
+
+// keep writes the lines to disk and tells what shall become of their message.
+func (r *refusals) keep(lines ...line) fate {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.reject {
+		return fate{reject: true}
+	}
+	if r.file == nil {
+		return fate{hold: true} // a trial run takes nothing away
+	}
+	var data []byte
+	for _, l := range lines {
+		text, err := json.Marshal(l)
+		if err != nil { // a header that is no JSON
+			l.Headers = nil
+			if text, err = json.Marshal(l); err != nil {
+				return fate{err: fmt.Errorf("cannot keep refused message: %w", err)}
+			}
+		}
+		data = append(append(data, text...), '\n')
+	}
+	if r.size+int64(len(data)) > r.limit {
+		if !r.full {
+			r.full = true
+			r.log.Error("the file of refused messages is full: further ones are rejected, and lost unless their queue has a dead-letter exchange",
+				"file", r.file.Name(), "bytes", r.size)
+		}
+		return fate{reject: true}
+	}
+	n, err := r.file.Write(data)
+	r.size += int64(n)
+	if err == nil {
+		err = r.file.Sync()
+	}
+	if err != nil {
+		return fate{err: fmt.Errorf("cannot keep refused message: %w", err)}
+	}
+	return accept
+}
+
+// count counts and logs: the first refusal for a reason at once, more of them
+// together.
+func (r *refusals) count(err error, n int) {
+	reason := reasonOf(err)
+	r.mu.Lock()
+	r.counts[reason] += n
+	r.reasons[reason] += n
+	r.example = err
+	due := r.reasons[reason] == n || time.Since(r.last) >= reportInterval
+	r.mu.Unlock()
+	if due {
+		r.report()
+	}
+}
+
+// report logs what was refused since the last report.
+func (r *refusals) report() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.counts) == 0 {
+		return
+	}
+	args := []any{"last", r.example}
+	for reason, n := range r.counts {
+		args = append(args, slog.Group(reason, "new", n, "all", r.reasons[reason]))
+	}
+	r.log.Warn("messages or parts of them were refused", args...)
+	clear(r.counts)
+	r.last = time.Now()
+}
+
+func reasonOf(err error) string {
+	switch {
+	case errors.Is(err, message.ErrSignature):
+		return "bad_signature"
+	case errors.Is(err, message.ErrInvalid):
+		return "invalid"
+	default:
+		return "undecodable"
+	}
+}
