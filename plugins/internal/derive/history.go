@@ -80,7 +80,8 @@ func (h *History) Begin(b *sdk.Batch) {
 // Step tells by how much row i differs from the sample before, and how long ago
 // that was. A cumulative meter that went down was reset: it grew by what it
 // shows, at least. ok is false for the first sample and for one that is no later
-// than the sample before: late ones and duplicates.
+// than the sample before: late ones and duplicates; and where the difference is no
+// finite number.
 func (h *History) Step(i int) (change float64, elapsed time.Duration, ok bool) {
 	b := h.batch
 	meter := h.meters[b.MeterOf(i)]
@@ -106,7 +107,8 @@ func (h *History) Step(i int) (change float64, elapsed time.Duration, ok bool) {
 	if reset {
 		return p.volume, elapsed, true
 	}
-	return p.volume - before.volume, elapsed, true
+	change = p.volume - before.volume
+	return change, elapsed, !math.IsInf(change, 0)
 }
 
 // since is the time between two samples. The monotonic clock knows it best, for

@@ -168,6 +168,8 @@ func TestVolumesThatAreNoNumbers(t *testing.T) {
 	tr.none(20, 0, math.Inf(1))
 	tr.none(30, 0, math.NaN())
 	tr.changed(40, 0, 130, 30, 30)
+	tr.changed(50, 0, -math.MaxFloat64, -math.MaxFloat64, 10)
+	tr.none(60, 0, math.MaxFloat64) // too far apart
 }
 
 // Meter and resource must not run into each other as they would in one text.
