@@ -64,8 +64,7 @@ func (p *pollster) bulk(ctx context.Context) ([]byte, error) {
 	if p.stuck != nil {
 		select {
 		case <-p.stuck.done:
-			p.stuck, p.held = nil, false
-			p.log.Info("the domain that held up libvirt's statistics no longer does")
+			p.stuck = nil
 		default:
 		}
 	}
@@ -76,6 +75,10 @@ func (p *pollster) bulk(ctx context.Context) ([]byte, error) {
 		defer cancel()
 		err := g.wait(half)
 		if err == nil {
+			if p.held {
+				p.held = false
+				p.log.Info("no domain holds up libvirt's statistics any longer")
+			}
 			return waiting.reply, waiting.err
 		}
 		if ctx.Err() != nil {

@@ -22,9 +22,15 @@ import (
 // start starts the plugin on a hypervisor.
 func start(t testing.TB, h *parts.Hypervisor, more string, meters ...string) *sdktest.Plugin {
 	t.Helper()
-	return sdktest.StartWith(t, sdktest.Options{
+	p := sdktest.StartWith(t, sdktest.Options{
 		Config: options(h) + "host = \"compute-1\"\n" + more, Meters: meters, Concurrency: 8, ResourceTimeout: 5 * time.Second,
 	})
+	t.Cleanup(func() {
+		if log := p.Stderr(); strings.Contains(log, "DATA RACE") {
+			t.Errorf("%s", log)
+		}
+	})
+	return p
 }
 
 // poll polls once and fails the test on an error.
