@@ -1,6 +1,8 @@
 package sdk
 
 import (
+	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -14,6 +16,7 @@ import (
 	"github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
 
+	"github.com/nephoscope/nepho/sdk/idle"
 	"github.com/nephoscope/nepho/sdk/protocol"
 	"github.com/nephoscope/nepho/sdk/wire"
 )
@@ -47,11 +50,19 @@ func Serve(p Plugin) {
 	}
 	outliveSignals()
 	go dieWithParent(os.Getppid())
+	go idle.Trim(context.Background())
+	var secure func() (*tls.Config, error)
+	if identity := os.Getenv(protocol.IdentityVariable); identity != "" {
+		// The plugin's own children have no business with it.
+		os.Unsetenv(protocol.IdentityVariable)
+		secure = func() (*tls.Config, error) { return protocol.TLSConfig([]byte(identity)) }
+	}
 	os.Stdout = handshakeOut
 	plugin.Serve(&plugin.ServeConfig{
 		HandshakeConfig:  protocol.Handshake,
 		VersionedPlugins: protocol.PluginSet(&protocol.Adapter{Register: s.register}),
 		Logger:           hclog.NewNullLogger(),
+		TLSProvider:      secure,
 		GRPCServer: func(options []grpc.ServerOption) *grpc.Server {
 			return grpc.NewServer(append(options,
 				grpc.MaxRecvMsgSize(protocol.MaxMessageBytes), grpc.MaxSendMsgSize(protocol.MaxMessageBytes))...)

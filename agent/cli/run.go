@@ -15,6 +15,7 @@ import (
 	"github.com/nephoscope/nepho/agent/config"
 	"github.com/nephoscope/nepho/agent/host"
 	"github.com/nephoscope/nepho/agent/status"
+	"github.com/nephoscope/nepho/sdk/idle"
 )
 
 const runHelp = `
@@ -46,6 +47,9 @@ func (a *App) run(flags *flag.FlagSet, args []string) int {
 		return exitFailed
 	}
 	defer release()
+	running, ended := context.WithCancel(context.Background())
+	defer ended()
+	go idle.Trim(running)
 	h := host.New(cat, a.Version, log)
 	if c.Agent.Listen != "" {
 		server, err := status.Listen(c.Agent.Listen, h, log)

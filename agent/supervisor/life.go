@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"os/exec"
@@ -36,17 +37,32 @@ func begin(spec *Spec) (*Life, error) {
 	if err := spec.check(); err != nil {
 		return nil, err
 	}
+	var identity string
+	var secure *tls.Config
+	if spec.MTLS {
+		pem, err := protocol.NewIdentity()
+		if err != nil {
+			return nil, fmt.Errorf("cannot make an identity for plugin %s/%s: %w", spec.Kind, spec.Name, err)
+		}
+		if secure, err = protocol.TLSConfig(pem); err != nil {
+			return nil, err
+		}
+		identity = string(pem)
+	}
 	l := new(Life)
 	l.client = plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  protocol.Handshake,
 		VersionedPlugins: protocol.PluginSet(&protocol.Adapter{}),
 		SkipHostEnv:      true,
-		AutoMTLS:         spec.MTLS,
+		TLSConfig:        secure,
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
 		Logger:           hclog.NewNullLogger(),
 		StartTimeout:     startTimeout,
 		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: spec.SocketDir},
 		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, _ string) (runner.Runner, error) {
+			if identity != "" {
+				cmd.Env = append(cmd.Env, protocol.IdentityVariable+"="+identity)
+			}
 			p, err := newProcess(spec, cmd.Env)
 			if err != nil {
 				return nil, err

@@ -117,13 +117,22 @@ func (p *Plugin) start() error {
 	p.stderr = &buffer{}
 	cmd := exec.Command(executable)
 	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}, p.o.Env...)
+	identity, err := protocol.NewIdentity()
+	if err != nil {
+		return err
+	}
+	secure, err := protocol.TLSConfig(identity)
+	if err != nil {
+		return err
+	}
+	cmd.Env = append(cmd.Env, protocol.IdentityVariable+"="+string(identity))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	p.client = plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  protocol.Handshake,
 		VersionedPlugins: protocol.PluginSet(&protocol.Adapter{}),
 		Cmd:              cmd,
 		SkipHostEnv:      true,
-		AutoMTLS:         true,
+		TLSConfig:        secure,
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
 		Logger:           hclog.NewNullLogger(),
 		Stderr:           p.stderr,
