@@ -23,7 +23,7 @@ var sample string
 func Plugin() sdk.Plugin {
 	return sdk.Plugin{
 		Name:        "accumulator",
-		Summary:     "Holds samples back until there are enough of them, and hands them on together.",
+		Summary:     "Holds samples back until there are enough of them, and hands them on together",
 		Sample:      sample,
 		Transformer: func() sdk.Transformer { return new(transformer) },
 	}

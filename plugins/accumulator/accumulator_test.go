@@ -199,4 +199,4 @@ func TestSampleIsValid(t *testing.T) {
 	}
 }
 
-func BenchmarkTransform(b *testing.B) { transformtest.Bench(b, Plugin(), `size = 10000`) }
+func BenchmarkTransform(b *testing.B) { transformtest.BenchProcess(b, `size = 10000`) }

@@ -24,7 +24,7 @@ var sample string
 func Plugin() sdk.Plugin {
 	return sdk.Plugin{
 		Name:        "aggregator",
-		Summary:     "Makes one sample of many of the same meter and resource: the mean, the sum or the last.",
+		Summary:     "Makes one sample of many of the same meter and resource: the mean, the sum or the last",
 		Sample:      sample,
 		Transformer: func() sdk.Transformer { return new(transformer) },
 	}

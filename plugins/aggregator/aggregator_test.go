@@ -217,6 +217,6 @@ func TestSampleIsValid(t *testing.T) {
 
 func BenchmarkTransform(b *testing.B) {
 	for name, toml := range map[string]string{"each batch": ``, "ten batches": `size = 10000`} {
-		b.Run(name, func(b *testing.B) { transformtest.Bench(b, Plugin(), toml) })
+		b.Run(name, func(b *testing.B) { transformtest.BenchProcess(b, toml) })
 	}
 }

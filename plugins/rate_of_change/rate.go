@@ -21,7 +21,7 @@ var sample string
 func Plugin() sdk.Plugin {
 	return sdk.Plugin{
 		Name:        "rate_of_change",
-		Summary:     "Makes rates of counters: the change per second since the previous sample.",
+		Summary:     "Makes rates of counters: the change per second since the previous sample",
 		Sample:      sample,
 		Transformer: func() sdk.Transformer { return new(transformer) },
 	}

@@ -324,4 +324,5 @@ func BenchmarkTransform(b *testing.B) {
 	for name, toml := range map[string]string{"plain": ``, "cpu_util": cpuUtil} {
 		b.Run(name, func(b *testing.B) { transformtest.Bench(b, Plugin(), toml) })
 	}
+	b.Run("process", func(b *testing.B) { transformtest.BenchProcess(b, ``) })
 }

@@ -1,12 +1,17 @@
 package transformtest
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"os"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/nephoscope/nepho/sdk"
+	"github.com/nephoscope/nepho/sdk/sdktest"
 )
 
 // Of the benchmark's batches.
@@ -56,6 +61,57 @@ func Bench(b *testing.B, p sdk.Plugin, toml string) {
 	per := func(d time.Duration) float64 { return float64(d.Nanoseconds()) / float64(round) / rows }
 	b.ReportMetric(per(all), "ns/sample")
 	b.ReportMetric(per(all-handing), "own-ns/sample")
+}
+
+// BenchProcess measures a transformer that holds samples, in a process of its own
+// and with a state file, on the batches of [Bench]. "cpu-ns/sample" is the
+// processor time of that process: receiving, decoding, transforming, storing,
+// encoding and sending back.
+func BenchProcess(b *testing.B, toml string) {
+	p := sdktest.Start(b, toml)
+	data, err := benchBatch(b).Encode()
+	if err != nil {
+		b.Fatal(err)
+	}
+	before := cpuTime(b, p.PID())
+	round := 0
+	for b.Loop() {
+		b.StopTimer()
+		round++
+		// A batch that is given twice would be a redelivery: each gets an id.
+		batches, err := sdk.Build("bench", func(out *sdk.Builder) error { out.Forward(nthBatch(b, data, round)); return nil })
+		if err != nil {
+			b.Fatal(err)
+		}
+		fresh, err := batches[0].Encode()
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+		if _, err := p.TransformBatch(b.Context(), fresh); err != nil {
+			b.Fatal(err)
+		}
+	}
+	spent := cpuTime(b, p.PID()) - before
+	b.ReportMetric(float64(spent.Nanoseconds())/float64(round)/rows, "cpu-ns/sample")
+}
+
+// cpuTime is what a process used so far, in steps of a hundredth of a second.
+func cpuTime(tb testing.TB, pid int) time.Duration {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	var ticks time.Duration
+	for _, field := range fields[11:13] { // utime and stime
+		n, err := strconv.Atoi(field)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		ticks += time.Duration(n)
+	}
+	return ticks * time.Second / 100
 }
 
 // nthBatch gives what the same machines show n intervals later.
