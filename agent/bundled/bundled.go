@@ -13,12 +13,15 @@ import (
 	"github.com/nephoscope/nepho/plugins/accumulator"
 	"github.com/nephoscope/nepho/plugins/aggregator"
 	amqpin "github.com/nephoscope/nepho/plugins/amqp"
+	"github.com/nephoscope/nepho/plugins/arithmetic"
 	"github.com/nephoscope/nepho/plugins/delta"
 	"github.com/nephoscope/nepho/plugins/exec"
+	"github.com/nephoscope/nepho/plugins/filter"
 	"github.com/nephoscope/nepho/plugins/generator"
 	hostpoll "github.com/nephoscope/nepho/plugins/host"
 	"github.com/nephoscope/nepho/plugins/libvirt"
 	rateofchange "github.com/nephoscope/nepho/plugins/rate_of_change"
+	"github.com/nephoscope/nepho/plugins/rename"
 	unitconversion "github.com/nephoscope/nepho/plugins/unit_conversion"
 	"github.com/nephoscope/nepho/sdk"
 )
@@ -38,8 +41,11 @@ func Plugins() []sdk.Plugin {
 		rateofchange.Plugin(),
 		delta.Plugin(),
 		unitconversion.Plugin(),
+		arithmetic.Plugin(),
 		aggregator.Plugin(),
 		accumulator.Plugin(),
+		filter.Plugin(),
+		rename.Plugin(),
 		// Publishers.
 		file.Plugin(),
 		influxdb.Plugin(),

@@ -20,7 +20,7 @@ func InternalPlugin() sdk.Plugin {
 		return sdk.MeterInfo{Meter: sdk.Meter{Name: name, Type: t, Unit: unit}, Doc: doc}
 	}
 	return sdk.Plugin{
-		Name: Internal, Summary: "Nepho's own health: polls, queues, spools, drops, restarts.",
+		Name: Internal, Summary: "Measures Nepho itself: polls, queues, spools, drops, restarts",
 		Sample:   "# Nepho's own health as samples.\n[[pollster.internal]]\n# It has no options but those of every pollster.\n# interval = \"60s\"\n",
 		Pollster: func() sdk.Pollster { return new(outsideOfHost) },
 		Meters: []sdk.MeterInfo{

@@ -21,20 +21,20 @@ var sample string
 func Plugin() sdk.Plugin {
 	return sdk.Plugin{
 		Name:      "file",
-		Summary:   "samples and events as JSON lines in a file or on standard output",
+		Summary:   "Writes samples and events as JSON lines to a file or to standard output",
 		Sample:    sample,
 		Publisher: func() sdk.Publisher { return &publisher{} },
 	}
 }
 
 type publisher struct {
-	Path       string        `toml:"path" required:"true" doc:"the file; - is the host's standard output"`
-	RotateSize config.Size   `toml:"rotate_size" default:"0" doc:"begin a new file when the present one would grow beyond this; 0 is never"`
-	RotateAge  time.Duration `toml:"rotate_age" default:"0s" doc:"begin a new file when the present one is older; 0 is never"`
-	RotateKeep int           `toml:"rotate_keep" default:"5" min:"0" doc:"how many rotated files to keep; 0 is all"`
-	Compress   bool          `toml:"compress" default:"false" doc:"compress rotated files with gzip"`
-	Sync       string        `toml:"sync" default:"batch" enum:"batch|none" doc:"batch: what is published survives a crash of the machine; none: it survives one of Nepho"`
-	Mode       string        `toml:"mode" default:"0640" doc:"permissions of new files, in octal"`
+	Path       string        `toml:"path" required:"true" doc:"The file; - is the host's standard output."`
+	RotateSize config.Size   `toml:"rotate_size" default:"0" doc:"Begin a new file when the present one would grow beyond this; 0 is never."`
+	RotateAge  time.Duration `toml:"rotate_age" default:"0s" doc:"Begin a new file when the present one is older; 0 is never."`
+	RotateKeep int           `toml:"rotate_keep" default:"5" min:"0" doc:"How many rotated files to keep; 0 is all."`
+	Compress   bool          `toml:"compress" default:"false" doc:"Compress rotated files with gzip."`
+	Sync       string        `toml:"sync" default:"batch" enum:"batch|none" doc:"Whether what is published survives a crash of the machine (batch), or one of Nepho only (none)."`
+	Mode       string        `toml:"mode" default:"0640" doc:"Permissions of new files, in octal."`
 
 	mode    os.FileMode
 	regular *regular // one of the two, by what path is

@@ -25,7 +25,7 @@ var sample string
 func Plugin() sdk.Plugin {
 	return sdk.Plugin{
 		Name:        "arithmetic",
-		Summary:     "Computes a new meter of several others of the same resource.",
+		Summary:     "Computes a new meter of several others of the same resource",
 		Sample:      sample,
 		Transformer: func() sdk.Transformer { return new(transformer) },
 	}

@@ -18,7 +18,7 @@ var sample string
 func Plugin() sdk.Plugin {
 	return sdk.Plugin{
 		Name:        "delta",
-		Summary:     "Makes differences of counters: the change since the previous sample.",
+		Summary:     "Makes differences of counters: the change since the previous sample",
 		Sample:      sample,
 		Transformer: func() sdk.Transformer { return new(transformer) },
 	}

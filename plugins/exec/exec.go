@@ -22,21 +22,21 @@ var sample string
 func Plugin() sdk.Plugin {
 	return sdk.Plugin{
 		Name:     "exec",
-		Summary:  "samples that a command prints, as influx line protocol or JSON",
+		Summary:  "Runs a command and takes the samples that it prints, as influx line protocol or JSON",
 		Sample:   sample,
 		Pollster: func() sdk.Pollster { return &pollster{} },
 	}
 }
 
 type pollster struct {
-	Run          any               `toml:"run" required:"true" doc:"the command: a list of the program and its arguments, or with shell a string"`
-	Shell        bool              `toml:"shell" default:"false" doc:"give run, a string, to /bin/sh -c"`
-	Mode         string            `toml:"mode" default:"once" enum:"once|stream" doc:"once: run at each poll; stream: keep running, and hand over at each poll what was printed"`
-	Format       string            `toml:"format" default:"influx" enum:"influx|json" doc:"how the command prints samples"`
-	Directory    string            `toml:"directory" doc:"the folder to run the command in"`
-	Environment  map[string]string `toml:"environment" secret:"true" doc:"variables of the command's environment, which has little else"`
-	RestartDelay time.Duration     `toml:"restart_delay" default:"1s" min:"10ms" doc:"with stream: the pause before a command that ended is started again; it doubles up to 5m"`
-	MaxOutput    config.Size       `toml:"max_output" default:"16MiB" min:"1KiB" doc:"how much a command may print in a poll"`
+	Run          any               `toml:"run" required:"true" doc:"The command: a list of the program and its arguments, or with shell a string."`
+	Shell        bool              `toml:"shell" default:"false" doc:"Give run, a string, to /bin/sh -c."`
+	Mode         string            `toml:"mode" default:"once" enum:"once|stream" doc:"Whether to run it at each poll (once), or to keep it running (stream) and hand over at each poll what it printed."`
+	Format       string            `toml:"format" default:"influx" enum:"influx|json" doc:"How the command prints samples."`
+	Directory    string            `toml:"directory" doc:"The folder to run the command in."`
+	Environment  map[string]string `toml:"environment" secret:"true" doc:"Variables of the command's environment, which has little else."`
+	RestartDelay time.Duration     `toml:"restart_delay" default:"1s" min:"10ms" doc:"With stream: the pause before a command that ended is started again; it doubles up to 5m."`
+	MaxOutput    config.Size       `toml:"max_output" default:"16MiB" min:"1KiB" doc:"How much a command may print in a poll."`
 	influx
 
 	command *command

@@ -19,11 +19,11 @@ import (
 // influx makes samples of line protocol: each field of a line becomes one of the
 // meter measurement.field, and the tags its resource's metadata.
 type influx struct {
-	Precision    string              `toml:"precision" default:"ns" enum:"ns|us|ms|s" doc:"the unit of timestamps"`
-	ResourceTags []string            `toml:"resource_tags" default:"host" doc:"the tags that together are the resource id"`
-	Strings      string              `toml:"strings" default:"drop" enum:"drop|metadata" doc:"what becomes of fields that are text"`
-	Types        map[string]sdk.Type `toml:"types" doc:"globs of meters and their types; gauge where none matches"`
-	Units        map[string]string   `toml:"units" doc:"globs of meters and their units"`
+	Precision    string              `toml:"precision" default:"ns" enum:"ns|us|ms|s" doc:"The unit of timestamps."`
+	ResourceTags []string            `toml:"resource_tags" default:"host" doc:"The tags that together are the resource id."`
+	Strings      string              `toml:"strings" default:"drop" enum:"drop|metadata" doc:"What becomes of fields that are text."`
+	Types        map[string]sdk.Type `toml:"types" doc:"Globs of meters and their types; gauge where none matches."`
+	Units        map[string]string   `toml:"units" doc:"Globs of meters and their units."`
 
 	types []byGlob[sdk.Type]
 	units []byGlob[string]

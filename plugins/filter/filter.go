@@ -22,7 +22,7 @@ var sample string
 func Plugin() sdk.Plugin {
 	return sdk.Plugin{
 		Name:        "filter",
-		Summary:     "Keeps or drops samples by their fields and metadata, and leaves out metadata.",
+		Summary:     "Keeps or drops samples by their fields and metadata, and leaves out metadata",
 		Sample:      sample,
 		Transformer: func() sdk.Transformer { return new(transformer) },
 	}

@@ -27,7 +27,7 @@ var sample string
 func Plugin() sdk.Plugin {
 	return sdk.Plugin{
 		Name:     "host",
-		Summary:  "processors, memory, swap, load, disks, file systems and network interfaces of this machine",
+		Summary:  "Measures processors, memory, swap, load, disks, file systems and network interfaces of this machine",
 		Sample:   sample,
 		Meters:   meters(),
 		Pollster: func() sdk.Pollster { return &host{} },
@@ -35,16 +35,16 @@ func Plugin() sdk.Plugin {
 }
 
 type host struct {
-	Collect      []string      `toml:"collect" default:"cpu,memory,swap,load,disk,filesystem,network,system" enum:"cpu|memory|swap|load|disk|filesystem|network|system" doc:"the groups of meters to collect"`
-	PerCPU       bool          `toml:"per_cpu" default:"false" doc:"collect the time of each logical CPU besides their sum"`
-	Devices      []string      `toml:"devices" default:"!loop*,!ram*,!zram*,!fd[0-9]*,!sr[0-9]*,!nvme[0-9]*c[0-9]*n[0-9]*" doc:"globs of the block devices to collect"`
-	Partitions   bool          `toml:"partitions" default:"false" doc:"collect the I/O of partitions besides that of whole devices"`
-	Mounts       []string      `toml:"mounts" default:"!/dev/*,!/proc/*,!/sys/*,!/run/*,!/snap/*,!/var/lib/docker/*,!/var/lib/containers/*,!/var/lib/kubelet/*" doc:"globs of the mount points to collect"`
-	FSTypes      []string      `toml:"fstypes" default:"!autofs,!binfmt_misc,!bpf,!cgroup*,!configfs,!debugfs,!devpts,!devtmpfs,!efivarfs,!fuse.*lxcfs,!fuse.portal,!fuse.snapfuse,!fuse.gvfsd-fuse,!fusectl,!hugetlbfs,!iso9660,!mqueue,!nfsd,!nsfs,!overlay,!proc,!pstore,!ramfs,!rpc_pipefs,!securityfs,!selinuxfs,!squashfs,!sysfs,!tmpfs,!tracefs" doc:"globs of the file system types to collect; / is collected whatever its type"`
-	MountTimeout time.Duration `toml:"mount_timeout" default:"2s" min:"10ms" doc:"how long to wait for a file system's answer"`
-	Interfaces   []string      `toml:"interfaces" default:"!lo,!veth*,!tap*,!vnet*,!qbr*,!qvb*,!qvo*,!cali*,!lxc*" doc:"globs of the network interfaces to collect"`
-	Hostname     string        `toml:"hostname" doc:"the resource id of this machine; its host name if empty"`
-	Root         string        `toml:"root" default:"/" doc:"where the machine's root directory is mounted, for containers"`
+	Collect      []string      `toml:"collect" default:"cpu,memory,swap,load,disk,filesystem,network,system" enum:"cpu|memory|swap|load|disk|filesystem|network|system" doc:"The groups of meters to collect."`
+	PerCPU       bool          `toml:"per_cpu" default:"false" doc:"Collect the time of each logical CPU besides their sum."`
+	Devices      []string      `toml:"devices" default:"!loop*,!ram*,!zram*,!fd[0-9]*,!sr[0-9]*,!nvme[0-9]*c[0-9]*n[0-9]*" doc:"Globs of the block devices to collect."`
+	Partitions   bool          `toml:"partitions" default:"false" doc:"Collect the I/O of partitions besides that of whole devices."`
+	Mounts       []string      `toml:"mounts" default:"!/dev/*,!/proc/*,!/sys/*,!/run/*,!/snap/*,!/var/lib/docker/*,!/var/lib/containers/*,!/var/lib/kubelet/*" doc:"Globs of the mount points to collect."`
+	FSTypes      []string      `toml:"fstypes" default:"!autofs,!binfmt_misc,!bpf,!cgroup*,!configfs,!debugfs,!devpts,!devtmpfs,!efivarfs,!fuse.*lxcfs,!fuse.portal,!fuse.snapfuse,!fuse.gvfsd-fuse,!fusectl,!hugetlbfs,!iso9660,!mqueue,!nfsd,!nsfs,!overlay,!proc,!pstore,!ramfs,!rpc_pipefs,!securityfs,!selinuxfs,!squashfs,!sysfs,!tmpfs,!tracefs" doc:"Globs of the file system types to collect; / is collected whatever its type."`
+	MountTimeout time.Duration `toml:"mount_timeout" default:"2s" min:"10ms" doc:"How long to wait for a file system's answer."`
+	Interfaces   []string      `toml:"interfaces" default:"!lo,!veth*,!tap*,!vnet*,!qbr*,!qvb*,!qvo*,!cali*,!lxc*" doc:"Globs of the network interfaces to collect."`
+	Hostname     string        `toml:"hostname" doc:"The resource id of this machine; its host name if empty."`
+	Root         string        `toml:"root" default:"/" doc:"Where the machine's root directory is mounted, for containers."`
 
 	devices, mounts, fstypes, interfaces *glob.Globs
 

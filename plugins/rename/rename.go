@@ -19,7 +19,7 @@ var sample string
 func Plugin() sdk.Plugin {
 	return sdk.Plugin{
 		Name:        "rename",
-		Summary:     "Renames meters, units and metadata, and sets project, user, source and metadata.",
+		Summary:     "Renames meters, units and metadata, and sets project, user, source and metadata",
 		Sample:      sample,
 		Transformer: func() sdk.Transformer { return new(transformer) },
 	}

@@ -21,7 +21,7 @@ var sample string
 func Plugin() sdk.Plugin {
 	return sdk.Plugin{
 		Name:        "unit_conversion",
-		Summary:     "Converts samples into another unit, and names them anew.",
+		Summary:     "Converts samples into another unit, and names them anew",
 		Sample:      sample,
 		Transformer: func() sdk.Transformer { return new(transformer) },
 	}
