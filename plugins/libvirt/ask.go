@@ -90,17 +90,18 @@ func (p *pollster) ask(ctx context.Context, domains []*domain) error {
 	var failed failures
 	open := map[*group]*question{}
 	finished := make(chan *group, len(domains))
-	tick := time.NewTicker(max(p.timeout/10, 10*time.Millisecond))
-	defer tick.Stop()
+	var tick <-chan time.Time
+	if p.timeout > 0 {
+		ticker := time.NewTicker(max(p.timeout/10, 10*time.Millisecond))
+		defer ticker.Stop()
+		tick = ticker.C
+	}
 	for {
-		for len(open) < p.concurrency && len(domains) > 0 && ctx.Err() == nil {
-			q := p.question(domains[0])
-			domains = domains[1:]
-			if len(q.calls) > 0 {
-				open[p.client.send(finished, q.calls...)] = q
-			}
+		if len(open) <= p.concurrency/2 && len(domains) > 0 && ctx.Err() == nil {
+			// Several at once, so that their calls leave together.
+			domains = p.refill(open, finished, domains)
 		}
-		if len(open) == 0 {
+		if len(open) == 0 && len(domains) == 0 {
 			return failed.err()
 		}
 		select {
@@ -109,8 +110,8 @@ func (p *pollster) ask(ctx context.Context, domains []*domain) error {
 				delete(open, g)
 				failed.add(q.domain, p.answers(q))
 			}
-		case now := <-tick.C:
-			p.expire(open, &failed, func(q *question) bool { return p.timeout > 0 && now.Sub(q.sent) > p.timeout })
+		case now := <-tick:
+			p.expire(open, &failed, func(q *question) bool { return now.Sub(q.sent) > p.timeout })
 		case <-ctx.Done():
 			p.expire(open, &failed, func(*question) bool { return true })
 			for _, d := range domains {
@@ -121,11 +122,25 @@ func (p *pollster) ask(ctx context.Context, domains []*domain) error {
 	}
 }
 
+// refill asks further domains and gives those that remain.
+func (p *pollster) refill(open map[*group]*question, finished chan<- *group, domains []*domain) []*domain {
+	for len(open) < p.concurrency && len(domains) > 0 {
+		q := p.question(domains[0])
+		domains = domains[1:]
+		if len(q.calls) > 0 {
+			open[p.client.send(finished, q.calls...)] = q
+		}
+	}
+	p.client.conn.flush()
+	return domains
+}
+
 // expire gives up questions. What was answered of them counts.
 func (p *pollster) expire(open map[*group]*question, failed *failures, over func(*question) bool) {
 	for g, q := range open {
 		if over(q) {
 			p.client.abandon(g, context.DeadlineExceeded)
+			p.clogged = true
 			delete(open, g)
 			failed.add(q.domain, p.answers(q))
 		}
@@ -197,7 +212,7 @@ func (p *pollster) answers(q *question) error {
 		case lv.ErrNoSupport:
 			if !p.driver.missing[c.procedure] {
 				p.driver.missing[c.procedure] = true
-				p.log.Info("libvirt's driver does not have some statistics, their meters are left out", "procedure", c.procedure, "error", err)
+				p.log.Debug("libvirt's driver does not have some statistics, their meters are left out", "procedure", c.procedure, "error", err)
 			}
 		case lv.ErrInvalidArg:
 			// The device is no longer there.

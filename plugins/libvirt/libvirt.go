@@ -71,6 +71,7 @@ type pollster struct {
 	instances map[lv.UUID]*instance
 	polls     uint64
 	held      bool // it was told of
+	clogged   bool // calls were given up that libvirtd may still be at: it takes only a few at once
 
 	mu      sync.Mutex
 	changed map[lv.UUID]struct{} // domains whose definition may have changed
@@ -120,7 +121,7 @@ func (p *pollster) Poll(ctx context.Context, out *sdk.Builder) error {
 	err := p.complete(ctx, out)
 	p.emit(out)
 	p.forget()
-	if ctx.Err() != nil {
+	if ctx.Err() != nil || p.clogged {
 		// It may be libvirtd that hangs, or some domain: a new connection is cheap
 		// and waits for neither.
 		p.disconnect()
@@ -174,7 +175,7 @@ func (p *pollster) connect(ctx context.Context) error {
 // disconnect gives the connection up without a word to libvirtd, which may hang.
 func (p *pollster) disconnect() {
 	p.client.drop()
-	p.client, p.stuck, p.held = nil, nil, false
+	p.client, p.stuck, p.held, p.clogged = nil, nil, false, false
 }
 
 // noteChange remembers that a domain's definition may have changed. The

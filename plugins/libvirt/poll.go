@@ -39,7 +39,7 @@ func (p *pollster) list(ctx context.Context) error {
 			p.judge()
 			return nil
 		case code(err) == lv.ErrNoSupport:
-			p.log.Info("libvirt's driver has no bulk statistics: domains are asked one by one")
+			p.log.Debug("libvirt's driver has no bulk statistics: domains are asked one by one")
 			p.driver = driver{known: true, single: true, noBulk: true}
 		default:
 			return explain("the domains' statistics", err)
@@ -71,6 +71,7 @@ func (p *pollster) bulk(ctx context.Context) ([]byte, error) {
 	if p.stuck == nil {
 		waiting := p.bulkCall(0)
 		g := p.client.send(nil, waiting)
+		p.client.conn.flush()
 		half, cancel := withHalf(ctx)
 		defer cancel()
 		err := g.wait(half)
@@ -126,6 +127,6 @@ func (p *pollster) judge() {
 	}
 	if active {
 		p.driver.known, p.driver.single = true, true
-		p.log.Info("libvirt's driver gives only states in bulk: domains are asked one by one for the rest")
+		p.log.Debug("libvirt's driver gives only states in bulk: domains are asked one by one for the rest")
 	}
 }

@@ -143,13 +143,14 @@ func (c *client) open(ctx context.Context, uri string) error {
 // connection is lost, unanswered calls have that as their error.
 func (c *client) do(ctx context.Context, calls ...*call) error {
 	g := c.send(nil, calls...)
+	c.conn.flush()
 	if err := g.wait(ctx); err != nil {
 		c.abandon(g, err)
 	}
 	return calls[0].err
 }
 
-// send begins calls.
+// send begins calls, which leave with the next flush.
 func (c *client) send(finished chan<- *group, calls ...*call) *group {
 	g := &group{calls: calls, left: len(calls), done: make(chan struct{}), finished: finished}
 	c.mu.Lock()
@@ -172,7 +173,6 @@ func (c *client) send(finished chan<- *group, calls ...*call) *group {
 		// It fails only when the connection is lost, of which all calls hear anyway.
 		c.sock.SendPacket(g.first+int32(i), one.procedure, program, one.args, socket.Call, socket.StatusOK)
 	}
-	c.conn.flush()
 	return g
 }
 

@@ -91,6 +91,7 @@ func TestClientEnds(t *testing.T) {
 		h.Pause()
 		pending := listCall()
 		g := c.send(nil, pending)
+		c.conn.flush()
 		end(c)
 		select {
 		case <-g.done:
