@@ -6,6 +6,7 @@ import (
 	"context"
 	_ "embed"
 	"errors"
+	"fmt"
 	"os"
 	"strconv"
 	"time"
@@ -29,6 +30,7 @@ func Plugin() sdk.Plugin {
 
 type publisher struct {
 	Path       string        `toml:"path" required:"true" doc:"The file; - is the host's standard output."`
+	Format     string        `toml:"format" default:"json" enum:"json|text" doc:"JSON lines, or text for people to read, which is for standard output, pipes and terminals only."`
 	RotateSize config.Size   `toml:"rotate_size" default:"0" doc:"Begin a new file when the present one would grow beyond this; 0 is never."`
 	RotateAge  time.Duration `toml:"rotate_age" default:"0s" doc:"Begin a new file when the present one is older; 0 is never."`
 	RotateKeep int           `toml:"rotate_keep" default:"5" min:"0" doc:"How many rotated files to keep; 0 is all."`
@@ -67,6 +69,9 @@ func (p *publisher) Start(_ context.Context, env sdk.Env) error {
 		p.stream = &stream{path: p.Path}
 		return nil
 	}
+	if p.Format == "text" {
+		return fmt.Errorf("%q is a file, and text is for standard output, pipes and terminals: set format = \"json\"", p.Path)
+	}
 	p.regular = &regular{path: p.Path, mode: p.mode, sync: p.Sync == "batch", log: env.Log}
 	if err := p.regular.open(); err != nil {
 		return err
@@ -85,6 +90,9 @@ func (p *publisher) Publish(ctx context.Context, batch *sdk.Batch) error {
 		return err
 	}
 	if p.stream != nil {
+		if p.Format == "text" {
+			return p.stream.write(ctx, appendText(nil, batch))
+		}
 		return p.stream.write(ctx, appendBatch(nil, batch))
 	}
 	p.text = appendBatch(p.text[:0], batch)
