@@ -121,7 +121,7 @@ func open(t testing.TB, deliveries []amqp091.Delivery, secrets ...string) *sdk.B
 	batches, err := sdk.Build("test", func(out *sdk.Builder) error {
 		for _, c := range parts {
 			if c.Batch == nil {
-				c.AddTo(out, nil)
+				c.AddTo(out)
 				continue
 			}
 			for _, s := range c.Batch.Samples() {

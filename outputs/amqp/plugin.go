@@ -134,7 +134,10 @@ func (p *publisher) Publish(ctx context.Context, batch *sdk.Batch) error {
 			return err
 		}
 		if err := s.publish(ctx, messages); err != nil {
-			if !s.usable() {
+			// What RabbitMQ has not confirmed in time it may never confirm over this
+			// channel. While it is blocked, though, a new connection would only
+			// publish the same once more.
+			if !s.usable() || ctx.Err() != nil && s.conn.Blocked() == nil {
 				p.disconnect()
 			}
 			return err

@@ -102,7 +102,7 @@ func (c *consumer) take(ctx context.Context, d amqp.Delivery) error {
 	}
 	d.Body = nil // not needed any more, while settling may take long
 	fill := func(out *sdk.Builder) error {
-		content.AddTo(out, c.n.env.Wants)
+		content.AddTo(out)
 		return nil
 	}
 	return c.deliver(ctx, fill, func(err error) {

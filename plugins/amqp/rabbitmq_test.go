@@ -40,52 +40,68 @@ func full(t *testing.T) *sdk.Batch {
 	return batches[0]
 }
 
-// expectSame waits for exactly the batch's content.
-func expectSame(t *testing.T, s *sink, want *sdk.Batch) {
+// expectNext expects the next delivery to be exactly the samples first to last-1
+// of a batch, and its events if it has some.
+func expectNext(t *testing.T, l *sdktest.Listener, want *sdk.Batch, first, last, events int) {
 	t.Helper()
-	eventually(t, "the batch", func() bool {
-		samples, events := s.get()
-		return len(samples) >= want.Len() && len(events) >= want.Events()
-	})
-	samples, events := s.get()
-	if len(samples) != want.Len() || len(events) != want.Events() {
-		t.Fatalf("got %d samples and %d events, want %d and %d", len(samples), len(events), want.Len(), want.Events())
+	d, err := l.Next()
+	if err != nil {
+		t.Fatal(err)
 	}
-	for i, w := range want.Samples() {
-		if !reflect.DeepEqual(samples[i], w) {
-			t.Errorf("sample %d:\n got %+v\nwant %+v", i, samples[i], w)
+	if d.Len() != last-first || d.Events() != events {
+		t.Fatalf("got %d samples and %d events, want %d and %d", d.Len(), d.Events(), last-first, events)
+	}
+	for i := range d.Len() {
+		if got, want := d.Sample(i), want.Sample(first+i); !reflect.DeepEqual(got, want) {
+			t.Errorf("sample %d:\n got %+v\nwant %+v", i, got, want)
 		}
 	}
-	for e := range want.Events() {
-		if w := want.Event(e); !reflect.DeepEqual(events[e], w) {
-			t.Errorf("event %d:\n got %+v\nwant %+v", e, events[e], w)
+	for e := range events {
+		if got, want := d.Event(e), want.Event(e); !reflect.DeepEqual(got, want) {
+			t.Errorf("event %d:\n got %+v\nwant %+v", e, got, want)
 		}
+	}
+	if err := l.Settle(d, nil); err != nil {
+		t.Fatal(err)
 	}
 }
 
+// testForms goes from the publisher through the broker and the plugin's protocol.
 func testForms(t *testing.T, b *parts.Broker) {
-	f := func(options string) {
+	ch := channel(t, b)
+	declare(t, ch, "forms", nil)
+	in := sdktest.Start(t, urls(b)+`
+		queues   = ["forms"]
+		declare  = false
+		secrets  = ["new", "s"]
+	`)
+	l, err := in.Listen(t.Context(), 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := full(t)
+	send := func(options string) {
 		t.Helper()
-		s := &sink{}
-		stop := listen(t, s, t.TempDir(), urls(b)+`
-			queues   = ["forms"]
-			secrets  = ["new", "s"]
-			bindings = [{exchange = "forms"}]
-		`)
-		eventually(t, "the notification is connected", func() bool { return s.log.count("connected to RabbitMQ") == 1 })
-		p := publisher(t, urls(b)+"exchange = 'forms'\nsecret = 's'\n"+options)
-		want := full(t)
-		eventually(t, "the queue is bound", func() bool { return p.Publish(t.Context(), want) == nil })
-		expectSame(t, s, want)
-		stop()
-		expectEmpty(t, b, "forms")
-		if n := s.log.count("refused"); n > 0 {
-			t.Errorf("%s: %d lines of the log tell of refusals", options, n)
+		out := publisher(t, urls(b)+"exchange = ''\nsecret = 's'\nrouting_key = 'forms'\nevent_routing_key = 'forms'\n"+options)
+		if err := out.Publish(t.Context(), want); err != nil {
+			t.Fatal(err)
 		}
 	}
-	f(``)
-	f(`gzip = true`)
-	f(`form = "ceilometer"`)
+	send(``)
+	expectNext(t, l, want, 0, 7, 1)
+	send(`gzip = true`)
+	expectNext(t, l, want, 0, 7, 1)
+	send(`form = "ceilometer"`)
+	expectNext(t, l, want, 0, 7, 0)
+	expectNext(t, l, want, 0, 0, 1)
+	send("form = 'ceilometer'\nmax_message_samples = 4")
+	expectNext(t, l, want, 0, 4, 0)
+	expectNext(t, l, want, 4, 7, 0)
+	expectNext(t, l, want, 0, 0, 1)
+	expectEmpty(t, b, "forms")
+	if log := in.Stderr(); strings.Contains(log, "refused") {
+		t.Errorf("got log\n%s", log)
+	}
 }
 
 func testTLS(t *testing.T, b *parts.Broker) {
@@ -93,7 +109,10 @@ func testTLS(t *testing.T, b *parts.Broker) {
 	s := &sink{}
 	listen(t, s, t.TempDir(), tls+`queues = ["tls"]`)
 	p := publisher(t, tls+"exchange = ''\nrouting_key = 'tls'")
-	eventually(t, "the queue is there", func() bool { return p.Publish(t.Context(), batch(t, 0, 1, "a")) == nil })
+	expectConsumers(t, b, "tls", 1)
+	if err := p.Publish(t.Context(), batch(t, 0, 1, "a")); err != nil {
+		t.Fatal(err)
+	}
 	expectVolumes(t, s, "a", []float64{0})
 }
 
@@ -135,10 +154,7 @@ func testPrefetch(t *testing.T, b *parts.Broker) {
 	s.mu.Unlock()
 	eventually(t, "five more", func() bool { return s.deliveries() == 12 })
 	stop()
-	eventually(t, "what was not settled is back", func() bool {
-		ready, _ := b.QueueLength("prefetch")
-		return ready == 45
-	})
+	expectReady(t, b, "prefetch", 45)
 }
 
 // bad makes messages that are refused as a whole, and one of which a part is.
@@ -165,7 +181,7 @@ func testKept(t *testing.T, b *parts.Broker) {
 	stop := listen(t, s, dir, urls(b)+"queues = ['kept']\ndeclare = false\nsecrets = ['s']")
 	expectVolumes(t, s, "good", []float64{0, 2, 9})
 	stop()
-	expectEmpty(t, b, "kept")
+	expectReady(t, b, "kept", 0)
 	data, err := os.ReadFile(filepath.Join(dir, refusedFile))
 	if err != nil {
 		t.Fatal(err)
@@ -229,16 +245,13 @@ func testRejected(t *testing.T, b *parts.Broker) {
 		refused   = "reject"
 		secrets   = ["s"]
 	`)
-	eventually(t, "the queue is there", func() bool { return strings.Contains(b.Ctl("list_queues", "name", "type"), "rejected\tquorum") })
+	expectConsumers(t, b, "rejected", 1)
 	whole, partly := bad(t)
 	send(t, ch, "rejected", append(whole, partly)...)
 	expectVolumes(t, s, "good", []float64{0, 2})
-	eventually(t, "dead letters", func() bool {
-		ready, _ := b.QueueLength("dead")
-		return ready == 5
-	})
+	expectReady(t, b, "dead", 5)
 	stop()
-	expectEmpty(t, b, "rejected")
+	expectReady(t, b, "rejected", 0)
 	if _, err := os.Stat(filepath.Join(dir, refusedFile)); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a file was made: %v", err)
 	}
@@ -258,10 +271,7 @@ func testTrial(t *testing.T, b *parts.Broker) {
 	stop := listen(t, s, "", urls(b)+"queues = ['trial']\ndeclare = false")
 	expectVolumes(t, s, "a", []float64{0})
 	stop()
-	eventually(t, "the message is back", func() bool {
-		ready, _ := b.QueueLength("trial")
-		return ready == 1
-	})
+	expectReady(t, b, "trial", 1)
 }
 
 // testNotTaken has some deliveries fail: they come back, in order and not at once.
@@ -286,33 +296,48 @@ func testNotTaken(t *testing.T, b *parts.Broker) {
 	}
 }
 
-// testUnsettled ends a notification that has unsettled messages.
+// testUnsettled ends a notification that has unsettled messages. They come again
+// as what they were.
 func testUnsettled(t *testing.T, b *parts.Broker) {
 	ch := channel(t, b)
 	declare(t, ch, "unsettled", nil)
-	send(t, ch, "unsettled", batches(t, 0, 10, "a")...)
+	source := batch(t, 0, 10, "a")
+	form := message.Telemetry{MaxItems: 2, MaxBytes: 1 << 20}
+	messages := form.Samples(source, []int{0, 1, 2, 3})
+	send(t, ch, "unsettled", append(messages, message.EncodeBatch(encode(t, source), "", false))...)
 	first := &sink{manual: true}
 	stop := listen(t, first, t.TempDir(), urls(b)+"queues = ['unsettled']\ndeclare = false")
-	eventually(t, "ten deliveries", func() bool { return first.deliveries() == 10 })
+	eventually(t, "three deliveries", func() bool { return first.deliveries() == 3 })
 	first.waiting[0](nil)
 	eventually(t, "one is acknowledged", func() bool {
 		_, unacknowledged := b.QueueLength("unsettled")
-		return unacknowledged == 9
+		return unacknowledged == 2
 	})
 	stop()
 	first.waiting[1](nil) // too late
-	second := &sink{}
-	listen(t, second, t.TempDir(), urls(b)+"queues = ['unsettled']\ndeclare = false")
-	expectVolumes(t, second, "a", numbers(1, 9))
-	ids := func(s *sink) (list []string) {
-		samples, _ := s.get()
-		for _, s := range samples {
-			list = append(list, s.ID)
+	p := sdktest.Start(t, urls(b)+"queues = ['unsettled']\ndeclare = false")
+	for range 2 {
+		// The second time it is killed before anything is settled.
+		l, err := p.Listen(t.Context(), 10)
+		if err != nil {
+			t.Fatal(err)
 		}
-		return list
-	}
-	if got, want := ids(second), ids(first)[1:]; !slices.Equal(got, want) {
-		t.Errorf("samples that came again have the ids %v, want %v", got, want)
+		var batches []sdktest.Delivery
+		for range 2 {
+			d, err := l.Next()
+			if err != nil {
+				t.Fatal(err)
+			}
+			batches = append(batches, d)
+		}
+		if got := batches[0]; got.Len() != 2 || got.SampleID(0) != source.SampleID(2) || got.SampleID(1) != source.SampleID(3) {
+			t.Errorf("got %d samples, the first %+v", got.Len(), got.Sample(0))
+		}
+		if got := batches[1]; got.Len() != 10 || got.ID() != source.ID() {
+			t.Errorf("got %d samples, the first %+v", got.Len(), got.Sample(0))
+		}
+		p.Kill()
+		p.Restart()
 	}
 }
 
@@ -321,11 +346,11 @@ func testSingleActive(t *testing.T, b *parts.Broker) {
 	one, two := &sink{}, &sink{}
 	stop := listen(t, one, t.TempDir(), options)
 	ch := channel(t, b)
-	eventually(t, "the queue is there", func() bool { return strings.Contains(b.Ctl("list_queues", "name"), "single") })
+	expectConsumers(t, b, "single", 1)
 	send(t, ch, "single", batches(t, 0, 5, "a")...)
 	expectVolumes(t, one, "a", numbers(0, 5))
 	listen(t, two, t.TempDir(), options)
-	eventually(t, "two consumers", func() bool { return strings.Contains(b.Ctl("list_queues", "name", "consumers"), "single\t2") })
+	eventually(t, "the second is connected", func() bool { return two.log.count("connected to RabbitMQ") == 1 })
 	send(t, ch, "single", batches(t, 5, 5, "a")...)
 	expectVolumes(t, one, "a", numbers(0, 10))
 	stop()
@@ -344,7 +369,9 @@ func testConsistentHash(t *testing.T, b *parts.Broker) {
 		`, 2*a, 2*a+1))
 		agents = append(agents, s)
 	}
-	eventually(t, "four bindings", func() bool { return strings.Count(b.Ctl("list_bindings", "source_name"), "hash\n") == 4 })
+	for q := range 4 {
+		expectConsumers(t, b, fmt.Sprint("hash.", q), 1)
+	}
 	p := publisher(t, urls(b)+"exchange = 'hash'\nexchange_type = 'x-consistent-hash'")
 	var resources []string
 	for r := range 40 {
@@ -375,42 +402,43 @@ func testQueueDeleted(t *testing.T, b *parts.Broker) {
 	ch := channel(t, b)
 	s := &sink{}
 	listen(t, s, t.TempDir(), urls(b)+"queues = ['deleted']")
-	exists := func() bool { return strings.Contains(b.Ctl("list_queues", "name", "consumers"), "deleted\t1") }
-	eventually(t, "the queue is there", exists)
+	expectConsumers(t, b, "deleted", 1)
 	if _, err := ch.QueueDelete("deleted", false, false, false); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "it is told", func() bool { return s.log.count("was the queue deleted?") == 1 })
-	eventually(t, "the queue is there again", exists)
+	expectConsumers(t, b, "deleted", 1)
 	send(t, ch, "deleted", batches(t, 0, 1, "a")...)
 	expectVolumes(t, s, "a", []float64{0})
 }
 
-// testProcess listens through the plugin's protocol.
-func testProcess(t *testing.T, b *parts.Broker) {
+// testAsked has an instance that is not asked for all meters, and adds tags.
+func testAsked(t *testing.T, b *parts.Broker) {
 	ch := channel(t, b)
-	declare(t, ch, "process", nil)
-	p := sdktest.StartWith(t, sdktest.Options{Config: urls(b) + "queues = ['process']\ndeclare = false", Meters: []string{"*", "!little"}})
+	declare(t, ch, "asked", nil)
+	p := sdktest.StartWith(t, sdktest.Options{
+		Config: urls(b) + "queues = ['asked']\ndeclare = false", Meters: []string{"*", "!little"}, Tags: map[string]string{"site": "here"},
+	})
 	l, err := p.Listen(t.Context(), 10)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := full(t)
+	source := full(t)
 	form := message.Telemetry{MaxItems: 100, MaxBytes: 1 << 20}
-	send(t, ch, "process", message.EncodeBatch(encode(t, want), "", false), form.Samples(want, []int{0, 6})[0])
+	send(t, ch, "asked", message.EncodeBatch(encode(t, source), "", false), form.Samples(source, []int{0, 6})[0])
 	for _, n := range []int{6, 1} {
 		d, err := l.Next()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if d.Len() != n || !reflect.DeepEqual(d.Sample(0), want.Sample(0)) {
-			t.Errorf("got %d samples, the first %+v", d.Len(), d.Sample(0))
+		if s := d.Sample(0); d.Len() != n || s.ID != source.SampleID(0) || s.Metadata["site"] != "here" {
+			t.Errorf("got %d samples, the first %+v", d.Len(), s)
 		}
 		if err := l.Settle(d, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
-	expectEmpty(t, b, "process")
+	expectEmpty(t, b, "asked")
 }
 
 // testKilled kills the broker in the middle of a stream.
@@ -420,12 +448,12 @@ func testKilled(t *testing.T, b *parts.Broker) {
 		queues   = ["killed"]
 		bindings = [{exchange = "killed"}]
 	`)
-	eventually(t, "the queue is bound", func() bool { return strings.Contains(b.Ctl("list_bindings", "source_name"), "killed") })
+	expectConsumers(t, b, "killed", 1)
 	const last = 300
 	publishing := make(chan error, 1)
 	half := make(chan struct{})
 	go func() {
-		p := publisher(t, urls(b)+"exchange = 'killed'")
+		p := publisher(t, urls(b)+"exchange = 'killed'\npublish_timeout = '5s'")
 		for i := range last {
 			if i == last/2 {
 				close(half)

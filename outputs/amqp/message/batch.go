@@ -11,10 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/nephoscope/nepho/sdk"
-	"github.com/nephoscope/nepho/sdk/wire"
 )
 
 const gzipEncoding = "gzip"
@@ -64,38 +61,11 @@ func decodeBatch(m Message, v *verifier) (*Content, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := withIDs(body)
+	b, err := sdk.DecodeBatch(body)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrForm, err)
 	}
 	return &Content{Batch: b}, nil
-}
-
-// withIDs decodes a batch and gives every sample that has none of its own the id
-// that it has by the batch's id. A batch that is forwarded is given a new id; its
-// samples, which may be delivered again, are to be known by theirs.
-func withIDs(body []byte) (*sdk.Batch, error) {
-	b, err := sdk.DecodeBatch(body)
-	if err != nil {
-		return nil, err
-	}
-	w := new(wire.Batch)
-	if err := proto.Unmarshal(body, w); err != nil {
-		return nil, err
-	}
-	if len(w.SampleId) == 0 {
-		w.SampleId = make([]uint32, b.Len())
-	}
-	for i, id := range w.SampleId {
-		if id == 0 {
-			w.SampleId[i] = uint32(len(w.Strings))
-			w.Strings = append(w.Strings, b.SampleID(i))
-		}
-	}
-	if body, err = proto.Marshal(w); err != nil {
-		return nil, err
-	}
-	return sdk.DecodeBatch(body)
 }
 
 // plain gives the body without its compression.

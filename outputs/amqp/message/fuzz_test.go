@@ -38,8 +38,16 @@ func FuzzDecode(f *testing.F) {
 				t.Fatalf("refused %v with %q", r.Err, r.Data)
 			}
 		}
+		if c.Batch != nil {
+			for range c.Batch.Samples() {
+			}
+			for e := range c.Batch.Events() {
+				c.Batch.Event(e)
+			}
+			return
+		}
 		batches, err := sdk.Build("fuzz", func(out *sdk.Builder) error {
-			c.AddTo(out, nil)
+			c.AddTo(out)
 			return nil
 		})
 		if err != nil {
@@ -155,7 +163,7 @@ func BenchmarkForms(b *testing.B) {
 		if err != nil || len(c.Refused) > 0 {
 			b.Fatal(err, c)
 		}
-		sdk.Build("bench", func(out *sdk.Builder) error { c.AddTo(out, nil); return nil })
+		sdk.Build("bench", func(out *sdk.Builder) error { c.AddTo(out); return nil })
 	}
 	run("batch/encode", func() { EncodeBatch(encode(b, batch), "secret", false) })
 	run("batch/encode-gzip", func() { EncodeBatch(encode(b, batch), "secret", true) })

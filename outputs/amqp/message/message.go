@@ -71,11 +71,9 @@ type Refused struct {
 	Data []byte
 }
 
-// AddTo hands all samples of meters that are wanted, and all events, to out. It
-// uses the content up. A nil wants wants every meter.
-func (c *Content) AddTo(out *sdk.Builder, wants func(meter string) bool) {
+// AddTo hands everything to out, and uses the content up.
+func (c *Content) AddTo(out *sdk.Builder) {
 	if c.Batch != nil {
-		keepWanted(c.Batch, wants)
 		out.Forward(c.Batch)
 	}
 	for i := range c.Samples {
@@ -83,23 +81,6 @@ func (c *Content) AddTo(out *sdk.Builder, wants func(meter string) bool) {
 	}
 	for i := range c.Events {
 		out.AddEvent(c.Events[i])
-	}
-}
-
-// keepWanted leaves out the samples of other meters, which a builder does by
-// itself with all but forwarded batches.
-func keepWanted(b *sdk.Batch, wants func(meter string) bool) {
-	if wants == nil {
-		return
-	}
-	all := true
-	wanted := make([]bool, b.Meters())
-	for m := range wanted {
-		wanted[m] = wants(b.Meter(m).Name)
-		all = all && wanted[m]
-	}
-	if !all {
-		b.Keep(func(i int) bool { return wanted[b.MeterOf(i)] })
 	}
 }
 

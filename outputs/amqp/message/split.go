@@ -1,7 +1,9 @@
 package message
 
 import (
+	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 
@@ -15,7 +17,9 @@ type Part struct {
 }
 
 // Splitter makes batches of parts of one batch, each with no more of its tables
-// than it needs. Samples keep their ids.
+// than it needs. Samples keep their ids; parts that share no row get ids of their
+// own, for whoever sees the same id again takes the batch for one that is
+// delivered again.
 type Splitter struct {
 	w         *wire.Batch
 	times     []int64
@@ -53,10 +57,14 @@ func (s *Splitter) Encode(p Part) ([]byte, error) {
 		clear(index)
 	}
 	to := &wire.Batch{
-		Version: s.w.Version, Id: s.w.Id, Instance: s.w.Instance, Sequence: s.w.Sequence,
+		Version: s.w.Version, Instance: s.w.Instance, Sequence: s.w.Sequence,
 		Count: uint32(len(p.Rows)), Events: uint32(len(p.Events)), Strings: []string{""}, MetadataSize: []uint32{0},
 	}
 	var before, beforeMonotonic, beforeEvent int64
+	offset := s.offset(p)
+	to.Id = slices.Clone(s.w.Id)
+	last := to.Id[len(to.Id)-4:]
+	binary.BigEndian.PutUint32(last, binary.BigEndian.Uint32(last)+offset)
 	for _, i := range p.Rows {
 		to.Meter = append(to.Meter, s.meter(to, s.w.Meter[i]))
 		to.Resource = append(to.Resource, s.resource(to, s.w.Resource[i]))
@@ -67,11 +75,7 @@ func (s *Splitter) Encode(p Part) ([]byte, error) {
 			to.Monotonic = append(to.Monotonic, s.monotonic[i]-beforeMonotonic)
 			beforeMonotonic = s.monotonic[i]
 		}
-		row := uint32(i)
-		if len(s.w.Row) > 0 {
-			row = s.w.Row[i]
-		}
-		to.Row = append(to.Row, row)
+		to.Row = append(to.Row, s.row(i)-offset)
 		if len(s.w.SampleId) > 0 {
 			to.SampleId = append(to.SampleId, s.text(to, s.w.SampleId[i]))
 		}
@@ -92,6 +96,26 @@ func (s *Splitter) Encode(p Part) ([]byte, error) {
 		}
 	}
 	return proto.Marshal(to)
+}
+
+// offset is how much of the row numbers, which are added to a batch's id to give
+// those of its samples, moves into the id of a part.
+func (s *Splitter) offset(p Part) uint32 {
+	if len(p.Rows) > 0 {
+		return s.row(p.Rows[0])
+	}
+	if len(p.Events) > 0 {
+		return 1<<31 + uint32(p.Events[0]) // no row has such a number
+	}
+	return 0
+}
+
+// row is the number that row i had when its id was given.
+func (s *Splitter) row(i int) uint32 {
+	if len(s.w.Row) > 0 {
+		return s.w.Row[i]
+	}
+	return uint32(i)
 }
 
 func (s *Splitter) text(to *wire.Batch, i uint32) uint32 {

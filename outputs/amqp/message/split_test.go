@@ -17,6 +17,7 @@ func TestSplit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	ids := map[[16]byte]bool{}
 	f := func(p Part) {
 		t.Helper()
 		data, err := s.Encode(p)
@@ -30,6 +31,7 @@ func TestSplit(t *testing.T) {
 		if part.Len() != len(p.Rows) || part.Events() != len(p.Events) {
 			t.Fatalf("%+v: got %d samples and %d events", p, part.Len(), part.Events())
 		}
+		ids[part.ID()] = true
 		for n, i := range p.Rows {
 			if got, want := part.Sample(n), whole.Sample(i); !reflect.DeepEqual(got, want) {
 				t.Errorf("%+v: sample %d:\n got %+v\nwant %+v", p, n, got, want)
@@ -46,8 +48,14 @@ func TestSplit(t *testing.T) {
 	}
 	f(Part{Rows: []int{0, 1, 2, 3, 4}, Events: []int{0, 1}})
 	f(Part{Rows: []int{4, 0}})
+	f(Part{})
+
+	clear(ids)
+	f(Part{Rows: []int{0, 4}})
 	f(Part{Rows: []int{1}, Events: []int{1}})
 	f(Part{Rows: []int{2, 3}})
 	f(Part{Events: []int{0}})
-	f(Part{})
+	if len(ids) != 4 {
+		t.Errorf("four parts have %d ids", len(ids))
+	}
 }
