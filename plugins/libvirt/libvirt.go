@@ -5,10 +5,12 @@ package libvirt
 import (
 	"context"
 	_ "embed" // the sample configuration
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	lv "github.com/digitalocean/go-libvirt"
@@ -24,7 +26,7 @@ var sample string
 func Plugin() sdk.Plugin {
 	p := sdk.Plugin{
 		Name:     "libvirt",
-		Summary:  "Virtual machines of this machine's libvirt: CPU, memory, disks, network, power state.",
+		Summary:  "Measures virtual machines of this machine's libvirt: CPU, memory, disks, network, power state",
 		Sample:   sample,
 		Pollster: func() sdk.Pollster { return new(pollster) },
 	}
@@ -44,6 +46,7 @@ type settings struct {
 	CPUTime         string        `toml:"cpu_time" default:"cpu" enum:"cpu|vcpu+wait" doc:"What the meter cpu counts: CPU time, or the vCPUs' running and waiting time as Ceilometer does since Newton."`
 	ReportShutoff   bool          `toml:"report_shutoff" default:"false" doc:"Domains that are shut off have their sizes reported too, not only power.state."`
 	DiskTotals      bool          `toml:"disk_totals" default:"false" doc:"Adds Ceilometer's old meters disk.read.bytes and so on: sums over a domain's disks."`
+	Optional        bool          `toml:"optional" default:"false" doc:"Where no libvirt runs there is nothing to measure, which is no error then."`
 }
 
 // Validate implements the check of options.
@@ -109,7 +112,11 @@ func (p *pollster) Stop(ctx context.Context) error {
 func (p *pollster) Poll(ctx context.Context, out *sdk.Builder) error {
 	ctx, cancel := withMargin(ctx)
 	defer cancel()
-	if err := p.connect(ctx); err != nil {
+	switch err := p.connect(ctx); {
+	case err != nil && p.Optional && nobodyListens(err):
+		p.log.Debug("there is no libvirt to measure", "error", err)
+		return nil
+	case err != nil:
 		return err
 	}
 	p.polls++
@@ -127,6 +134,11 @@ func (p *pollster) Poll(ctx context.Context, out *sdk.Builder) error {
 		p.disconnect()
 	}
 	return err
+}
+
+// nobodyListens tells that there is no socket, or one that its daemon left behind.
+func nobodyListens(err error) bool {
+	return errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ECONNREFUSED)
 }
 
 // withMargin ends a poll somewhat earlier than it must, so that what was measured
