@@ -19,6 +19,9 @@ build: require-go ## build bin/nepho, one static file
 
 .PHONY: run
 run: build ## build, then watch this machine's samples flow (state in ./var, end with Ctrl-C)
+	@echo
+	@echo "Status page: http://127.0.0.1:8790/   Stop: Ctrl-C   Samples follow."
+	@echo
 	@exec bin/nepho run --config conf/quickstart.toml
 
 .PHONY: test
