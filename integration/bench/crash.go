@@ -38,12 +38,9 @@ func crash(b *bench, tb parts.TB) {
 	for range 2*b.runs + 1 {
 		a := integration.StartAgent(tb, crashConfig)
 		b.pause(tb, 500*time.Millisecond)
-		// A sample that is younger than the kill is of the new process.
-		pollster = append(pollster, b.serving(tb, a, "pollster/generator", func(killed time.Time) bool {
-			return newest(tb, a.Path("samples.json")).After(killed)
-		}))
-		transformer = append(transformer, b.serving(tb, a, "transformer/rate_of_change", b.grown(a.Path("samples.json"))))
-		publisher = append(publisher, b.serving(tb, a, "publisher/file", b.grown(a.Path("samples.json"))))
+		pollster = append(pollster, b.serving(tb, a, "pollster/generator"))
+		transformer = append(transformer, b.serving(tb, a, "transformer/rate_of_change"))
+		publisher = append(publisher, b.serving(tb, a, "publisher/file"))
 		a.Stop()
 	}
 	g := goal{150, 50}
@@ -52,38 +49,26 @@ func crash(b *bench, tb parts.TB) {
 	b.report("crash.publisher", "ms", g, publisher)
 }
 
-// serving kills a plugin and gives the milliseconds until it serves.
-func (b *bench) serving(tb parts.TB, a *integration.Agent, plugin string, serves func(killed time.Time) bool) float64 {
+// serving kills a plugin and gives the milliseconds until a sample that was
+// polled after that is in the publisher's file.
+func (b *bench) serving(tb parts.TB, a *integration.Agent, plugin string) float64 {
 	tb.Helper()
 	pid := a.Plugin(plugin).PID
 	killed := time.Now()
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		tb.Fatalf("cannot kill %s: %v", plugin, err)
 	}
-	// Its parent reaps it: from then on nothing more comes of it.
+	// Until it is reaped it may still serve.
 	b.await(tb, 100*time.Microsecond, 10*time.Second, plugin+" to end", func() bool {
 		return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH)
 	})
-	b.await(tb, 500*time.Microsecond, 30*time.Second, plugin+" to serve again", func() bool { return serves(killed) })
+	ended := time.Now()
+	b.await(tb, 500*time.Microsecond, 30*time.Second, plugin+" to serve again", func() bool {
+		return newest(tb, a.Path("samples.json")).After(ended)
+	})
 	took := time.Since(killed)
 	b.pause(tb, 300*time.Millisecond)
 	return took.Seconds() * 1e3
-}
-
-// grown tells whether a file grew by more than what was under way when it was
-// first asked: half a second's worth of samples comes at once after a stop.
-func (b *bench) grown(path string) func(time.Time) bool {
-	first := int64(-1)
-	return func(time.Time) bool {
-		info, err := os.Stat(path)
-		if err != nil {
-			return false
-		}
-		if first < 0 {
-			first = info.Size()
-		}
-		return info.Size() > first
-	}
 }
 
 // newest is the time of the last sample in a file.

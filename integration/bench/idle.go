@@ -50,7 +50,7 @@ database = "nepho"
 
 [[pipeline]]
 name         = "all"
-sources      = ["*"]
+sources      = ["libvirt", "host", "exec", "generator", "internal"]
 transformers = ["cpu_util"]
 publishers   = ["file", "influxdb"]
 `
