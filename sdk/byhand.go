@@ -35,7 +35,9 @@ func byHand(p Plugin, args []string, out, errs io.Writer) int {
 		fmt.Fprintf(errs, "%s %s is a Nepho plugin. Operators enable it in nepho.toml; started by hand it\ndescribes itself and, if it is a pollster, polls once.\n\nOptions:\n", kind, p.Name)
 		flags.PrintDefaults()
 	}
-	if err := flags.Parse(args); err != nil {
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return 0
+	} else if err != nil {
 		return 2
 	}
 	if *sample {
@@ -124,6 +126,7 @@ func trial(ctx context.Context, p Plugin, options *config.Table, out, errs io.Wr
 	if problems := options.Decode(impl); len(problems) > 0 {
 		fmt.Fprintln(out)
 		config.Report(errs, problems)
+		fmt.Fprintln(errs, "give the trial poll its options with --config FILE")
 		return 1
 	}
 	every, _ := glob.Compile(nil)

@@ -313,9 +313,11 @@ func (s *State[V]) appendCell(to []byte, c *cell[V]) ([]byte, error) {
 // its type has changed, is forgotten.
 func (s *State[V]) replay(e entry) {
 	if e.first {
-		// A group begins: only the last one can be taken back.
+		// A group begins: only the last batch, given once or more, can be taken back.
 		s.settle()
-		s.batch, s.undo = e.batch, s.undo[:0]
+		if e.batch != s.batch || e.batch == [16]byte{} {
+			s.batch, s.undo = e.batch, s.undo[:0]
+		}
 		return
 	}
 	var value V
