@@ -51,7 +51,12 @@ func (d *deadLetters) keep(from, reason string, data []byte, rows []uint32, coun
 		}
 	}
 	letters := make([]letter, 0, len(rows))
+	seen := make(map[uint32]bool, len(rows))
 	for _, row := range rows {
+		if seen[row] {
+			continue
+		}
+		seen[row] = true
 		l := letter{Time: now, From: from, Reason: reason}
 		switch {
 		case row < uint32(b.Len()):

@@ -3,7 +3,7 @@
 //
 //	source.go, listen.go   a plugin hands over an encoded batch: a parcel
 //	pipeline.go            each pipeline of the source filters it (filter.go), has
-//	                       its transformers change it, and appends it to
+//	                       its transformers change it (stage.go), and appends it to
 //	sink.go                the spool of each publisher, which is emptied to the
 //	                       publisher; what that refuses goes to deadletter.go
 //
@@ -137,9 +137,9 @@ func (h *Host) startSink(p *config.Pipeline, i *config.Instance) (*sink, error) 
 
 func (h *Host) startPipeline(c *config.Config, p *config.Pipeline) error {
 	pl := &pipeline{
-		config: p, queue: newQueue(int64(c.Agent.QueueLimit)), filter: newFilter(p.MeterGlobs, p.EventGlobs),
-		dead: &deadLetters{path: filepath.Join(c.Agent.DataDir, "dead", p.Name+".jsonl")},
-		log:  h.log.With("pipeline", p.Name),
+		config: p,
+		dead:   &deadLetters{path: filepath.Join(c.Agent.DataDir, "dead", p.Name+".jsonl")},
+		log:    h.log.With("pipeline", p.Name),
 	}
 	for _, name := range p.Transformers {
 		i := c.Instance(name)
@@ -159,7 +159,7 @@ func (h *Host) startPipeline(c *config.Config, p *config.Pipeline) error {
 		}
 		pl.sinks = append(pl.sinks, h.sinks[p.Name+"/"+name])
 	}
-	pl.start()
+	pl.start(int64(c.Agent.QueueLimit))
 	h.set(func() { h.pipelines[p.Name] = pl })
 	return nil
 }

@@ -6,7 +6,8 @@ import (
 	"sync"
 )
 
-// queue holds what waits for a pipeline's transformers, bounded in bytes.
+// queue holds what waits for a pipeline's transformers, bounded in bytes. Its
+// methods are safe for concurrent use.
 type queue struct {
 	limit int64
 
@@ -18,7 +19,10 @@ type queue struct {
 	changed chan struct{}
 }
 
-var errQueueClosed = errors.New("the pipeline is closed")
+var (
+	errQueueClosed = errors.New("the pipeline is closed")
+	errQueueFull   = errors.New("the pipeline's queue is full")
+)
 
 func newQueue(limit int64) *queue { return &queue{limit: limit, changed: make(chan struct{})} }
 
@@ -27,24 +31,25 @@ func (q *queue) wake() {
 	q.changed = make(chan struct{})
 }
 
-// put appends p and waits for room until ctx ends.
-func (q *queue) put(ctx context.Context, p parcel) error {
+// put appends p and waits for room until ctx ends, or until hurry, which may be
+// nil, tells not to wait; see nudge.
+func (q *queue) put(ctx context.Context, p parcel, hurry func() bool) error {
 	for {
 		q.mu.Lock()
 		if q.closed {
 			q.mu.Unlock()
 			return errQueueClosed
 		}
-		if len(q.parcels) == 0 || q.bytes+int64(len(p.data)) <= q.limit {
-			q.parcels = append(q.parcels, p)
-			q.bytes += int64(len(p.data))
-			q.rows += p.rows()
-			q.wake()
+		if q.fits(len(p.data)) {
+			q.append(p)
 			q.mu.Unlock()
 			return nil
 		}
 		changed := q.changed
 		q.mu.Unlock()
+		if hurry != nil && hurry() {
+			return errQueueFull
+		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
@@ -53,13 +58,45 @@ func (q *queue) put(ctx context.Context, p parcel) error {
 	}
 }
 
-// get takes the oldest parcel, whose rows count as waiting until settled; false when the queue is closed and empty, or ctx
-// ended.
+// push appends p at once and gives the oldest parcels, which it took out for want
+// of room.
+func (q *queue) push(p parcel) (out []parcel, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return nil, errQueueClosed
+	}
+	for !q.fits(len(p.data)) {
+		out = append(out, q.take())
+	}
+	q.append(p)
+	return out, nil
+}
+
+// fits tells whether there is room; there always is in an empty queue.
+func (q *queue) fits(size int) bool { return len(q.parcels) == 0 || q.bytes+int64(size) <= q.limit }
+
+func (q *queue) append(p parcel) {
+	q.parcels = append(q.parcels, p)
+	q.bytes += int64(len(p.data))
+	q.rows += p.rows()
+	q.wake()
+}
+
+// nudge has those who wait for room ask again whether to hurry.
+func (q *queue) nudge() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.wake()
+}
+
+// get takes the oldest parcel, whose rows count as waiting until settled; false
+// when the queue is closed and empty, or ctx ended.
 func (q *queue) get(ctx context.Context) (parcel, bool) {
 	for {
 		q.mu.Lock()
 		if len(q.parcels) > 0 {
-			p := q.take(0)
+			p := q.take()
 			q.mu.Unlock()
 			return p, true
 		}
@@ -76,11 +113,10 @@ func (q *queue) get(ctx context.Context) (parcel, bool) {
 	}
 }
 
-func (q *queue) take(i int) parcel {
-	p := q.parcels[i]
-	copy(q.parcels[i:], q.parcels[i+1:])
-	q.parcels[len(q.parcels)-1] = parcel{}
-	q.parcels = q.parcels[:len(q.parcels)-1]
+func (q *queue) take() parcel {
+	p := q.parcels[0]
+	q.parcels[0] = parcel{}
+	q.parcels = q.parcels[1:]
 	q.bytes -= int64(len(p.data))
 	q.wake()
 	return p
@@ -92,21 +128,6 @@ func (q *queue) settled(rows uint64) {
 	q.mu.Lock()
 	q.rows -= rows
 	q.mu.Unlock()
-}
-
-// makeRoom takes out the oldest parcels that may be dropped until size bytes fit;
-// false if that is not enough.
-func (q *queue) makeRoom(size int) (dropped []parcel, ok bool) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for i := 0; i < len(q.parcels) && q.bytes+int64(size) > q.limit; {
-		if q.parcels[i].held {
-			i++
-			continue
-		}
-		dropped = append(dropped, q.take(i))
-	}
-	return dropped, len(q.parcels) == 0 || q.bytes+int64(size) <= q.limit
 }
 
 // close lets no more in; what is there can still be taken.

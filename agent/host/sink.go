@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -29,11 +30,12 @@ type sink struct {
 	cancel context.CancelFunc
 	done   chan struct{}
 
-	trouble   trouble
-	published counter // rows taken
-	refused   counter // rows put aside
-	retries   counter
-	last      atomic.Int64 // Unix nanoseconds of the last success
+	trouble  trouble
+	settling sync.Mutex // held while the spool's counters and refused change together
+	refused  counter    // rows of acknowledged batches that were put aside
+	tooLarge counter    // rows put aside because the spool is too small for their batch
+	retries  counter
+	last     atomic.Int64 // Unix nanoseconds of the last success
 }
 
 func (s *sink) start() {
@@ -47,11 +49,17 @@ func (s *sink) start() {
 func (s *sink) append(ctx context.Context, item parcel) error {
 	item.fate.add(1)
 	commit, err := s.spool.Append(ctx, spool.Entry{Payload: item.data, Samples: uint32(item.rows()), Held: item.held})
-	if err != nil {
-		if ctx.Err() != nil {
-			item.fate.done(ctx.Err())
-			return ctx.Err()
-		}
+	switch {
+	case err == nil:
+	case errors.Is(err, spool.ErrTooLarge):
+		s.tooLarge.Add(item.rows())
+		_, err := s.bury(item.data, "the batch is larger than the spool", nil, item.rows())
+		item.fate.done(err)
+		return nil
+	case ctx.Err() != nil:
+		item.fate.done(ctx.Err())
+		return ctx.Err()
+	default:
 		item.fate.done(err) // counted by the spool
 		return nil
 	}
@@ -80,19 +88,18 @@ func (s *sink) run(ctx context.Context) {
 			}
 			return
 		}
-		if s.publish(ctx, d) != nil {
+		refused, err := s.publish(ctx, d)
+		if err != nil {
 			s.spool.Rewind()
 			return
 		}
-		if err := s.spool.Ack(d); err != nil {
-			s.log.Error("cannot note that a batch was published; it may be published again", "error", err)
-		}
+		s.settle(d, refused)
 	}
 }
 
-// publish offers a batch until the publisher took or refused it. An error is that
-// of ctx.
-func (s *sink) publish(ctx context.Context, d spool.Delivery) error {
+// publish offers a batch until the publisher took it or refused some of its rows,
+// whose number it gives. An error is that of ctx.
+func (s *sink) publish(ctx context.Context, d spool.Delivery) (refused uint64, err error) {
 	rows := uint64(d.Samples)
 	pause := backoff{min: s.publisher.RetryMin, max: s.publisher.RetryMax}
 	crashes := 0
@@ -101,30 +108,29 @@ func (s *sink) publish(ctx context.Context, d spool.Delivery) error {
 		var after time.Duration
 		switch {
 		case err == nil && reply.Outcome == wire.PublishReply_DONE:
-			s.settle(rows, 0)
-			return nil
+			return 0, nil
 		case err == nil && reply.Outcome == wire.PublishReply_REFUSED:
-			s.settle(rows, s.bury(d.Payload, reply.Reason, reply.Rows, rows))
-			return nil
+			refused, _ := s.bury(d.Payload, reply.Reason, reply.Rows, rows)
+			return refused, nil
 		case err == nil:
 			err = errors.New(reply.Reason)
 			after = time.Duration(reply.RetryAfterNs)
 		case errors.Is(err, errCrashed):
 			if crashes++; crashes >= poisonous {
 				reason := fmt.Sprintf("the publisher's process ended %d times on this batch", crashes)
-				s.settle(rows, s.bury(d.Payload, reason, nil, rows))
-				return nil
+				refused, _ := s.bury(d.Payload, reason, nil, rows)
+				return refused, nil
 			}
 		}
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return 0, ctx.Err()
 		}
 		s.retries.inc()
 		if s.trouble.begins(err) {
 			s.log.Warn("publisher does not take samples; they wait in the spool", "error", err)
 		}
 		if err := pause.wait(ctx, after); err != nil {
-			return err
+			return 0, err
 		}
 	}
 }
@@ -145,23 +151,34 @@ func (s *sink) offer(ctx context.Context, batch []byte) (reply *wire.PublishRepl
 	return reply, err
 }
 
-func (s *sink) settle(rows, refused uint64) {
-	s.published.Add(rows - min(refused, rows))
-	s.refused.Add(refused)
+// settle notes that the publisher took a batch but for the refused rows. A batch
+// that a full spool dropped meanwhile counts as dropped and as nothing else.
+func (s *sink) settle(d spool.Delivery, refused uint64) {
+	s.settling.Lock()
+	before := s.spool.Acked()
+	err := s.spool.Ack(d)
+	if s.spool.Acked() != before {
+		s.refused.Add(refused)
+	}
+	s.settling.Unlock()
+	if err != nil {
+		s.log.Error("cannot note that a batch was published; it may be published again", "error", err)
+	}
 	s.last.Store(time.Now().UnixNano())
 	if d, was := s.trouble.ends(); was {
 		s.log.Info("publisher takes samples again", "after", d.Round(time.Millisecond))
 	}
 }
 
-// bury puts rows aside as dead letters and gives their number.
-func (s *sink) bury(data []byte, reason string, rows []uint32, all uint64) uint64 {
+// bury puts rows aside as dead letters and gives their number. The error says that
+// they are lost.
+func (s *sink) bury(data []byte, reason string, rows []uint32, all uint64) (uint64, error) {
 	n, err := s.dead.keep(s.name, reason, data, rows, all)
-	s.log.Error("publisher refuses samples for good; they are put aside as dead letters", "rows", n, "reason", reason, "file", s.dead.path)
+	s.log.Error("samples can never be published; they are put aside as dead letters", "rows", n, "reason", reason, "file", s.dead.path)
 	if err != nil {
 		s.log.Error("dead letters are lost", "rows", n, "error", err)
 	}
-	return n
+	return n, err
 }
 
 // stop goes on publishing until the spool is empty, the publisher is in trouble,

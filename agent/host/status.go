@@ -69,26 +69,29 @@ type SourceStatus struct {
 	Error           string        `json:"error,omitempty"`
 }
 
-// PipelineStatus counts rows: In = Filtered + Dropped + Refused + Waiting + what
-// was transformed.
+// PipelineStatus counts rows: In = Filtered + Dropped + Refused + Transformed +
+// Waiting.
 type PipelineStatus struct {
-	Name     string        `json:"name"`
-	In       uint64        `json:"in"`
-	Filtered uint64        `json:"filtered"`
-	Dropped  uint64        `json:"dropped"`
-	Refused  uint64        `json:"refused"`
-	Waiting  uint64        `json:"waiting"`
-	Out      uint64        `json:"out"` // appended to the spools
-	Stalled  bool          `json:"stalled,omitempty"`
-	Stages   []StageStatus `json:"transformers,omitempty"`
+	Name     string `json:"name"`
+	In       uint64 `json:"in"`
+	Filtered uint64 `json:"filtered"`
+	Dropped  uint64 `json:"dropped"`
+	Refused  uint64 `json:"refused"`
+	// Transformed is what the first transformer took, or all where there is none.
+	Transformed uint64        `json:"transformed"`
+	Waiting     uint64        `json:"waiting"`
+	Out         uint64        `json:"out"` // appended to the spools
+	Stalled     bool          `json:"stalled,omitempty"`
+	Stages      []StageStatus `json:"transformers,omitempty"`
 }
 
 // StageStatus is about a transformer in a pipeline.
 type StageStatus struct {
-	Name  string `json:"name"`
-	In    uint64 `json:"in"`
-	Out   uint64 `json:"out"`
-	Error string `json:"error,omitempty"`
+	Name    string `json:"name"`
+	In      uint64 `json:"in"`
+	Out     uint64 `json:"out"`
+	Refused uint64 `json:"refused"` // of In, put aside because it will never take them
+	Error   string `json:"error,omitempty"`
 }
 
 // SinkStatus counts rows: Recovered + Appended = Published + Refused + Dropped +
@@ -189,21 +192,26 @@ func (s *source) status() SourceStatus {
 func (p *pipeline) status() PipelineStatus {
 	s := PipelineStatus{
 		Name: p.config.Name, In: p.in.Load(), Filtered: p.filtered.Load(), Dropped: p.dropped.Load(), Refused: p.refused.Load(),
-		Out: p.out.Load(), Stalled: p.stalled.Load(),
+		Transformed: p.transformed.Load(), Out: p.out.Load(), Stalled: p.stalled.Load(),
 	}
-	s.Waiting, _ = p.queue.waiting()
+	for _, l := range []*lane{p.polled, p.held} {
+		rows, _ := l.queue.waiting()
+		s.Waiting += rows
+	}
 	for _, stage := range p.chain {
 		s.Stages = append(s.Stages, StageStatus{
-			Name: stage.instance.Name(), In: stage.in.Load(), Out: stage.out.Load(), Error: text(stage.trouble.now())})
+			Name: stage.instance.Name(), In: stage.in.Load(), Out: stage.out.Load(), Refused: stage.refused.Load(), Error: text(stage.trouble.now())})
 	}
 	return s
 }
 
 func (s *sink) status() SinkStatus {
-	st := s.spool.Stats()
+	s.settling.Lock()
+	st, refused, tooLarge := s.spool.Stats(), s.refused.Load(), s.tooLarge.Load()
+	s.settling.Unlock()
 	k := SinkStatus{
-		Recovered: st.Recovered.Samples, Appended: st.Appended.Samples,
-		Refused: s.refused.Load(), Published: st.Acked.Samples - min(st.Acked.Samples, s.refused.Load()),
+		Recovered: st.Recovered.Samples, Appended: st.Appended.Samples + tooLarge,
+		Refused: refused + tooLarge, Published: st.Acked.Samples - refused,
 		DroppedFull: st.Dropped.Full.Samples, DroppedDamage: st.Dropped.Corrupt.Samples, DroppedDisk: st.Dropped.Disk.Samples,
 		Waiting: st.Waiting.Samples, Pending: st.Pending.Samples, Retries: s.retries.Load(),
 		SpoolBytes: st.Bytes, SpoolLimit: st.Limit, SpoolFull: st.Full, Oldest: st.OldestAge,

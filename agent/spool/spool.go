@@ -170,8 +170,9 @@ func Open(o Options) (*Spool, error) {
 // On a full spool the oldest segments without held entries are dropped to make
 // room. When there are none, a held entry waits until the consumer has made
 // room, and any other is refused: ErrFull, counted as dropped. An entry that
-// can never fit is refused with ErrTooLarge, held or not. When ctx ends while
-// Append waits, the entry is not in the spool and not counted.
+// can never fit is refused with ErrTooLarge, held or not, and not counted: what
+// becomes of it is the caller's to say. When ctx ends while Append waits, the
+// entry is not in the spool and not counted either.
 func (s *Spool) Append(ctx context.Context, e Entry) (Commit, error) {
 	size := frameSize(e.Payload)
 	now := time.Now().UnixNano()
@@ -182,7 +183,6 @@ func (s *Spool) Append(ctx context.Context, e Entry) (Commit, error) {
 			return Commit{}, ErrClosed
 		}
 		if size > s.limit || len(e.Payload) > math.MaxInt32 {
-			s.refuse(&s.dropped.Full, e.Samples)
 			s.unlock()
 			return Commit{}, fmt.Errorf("%w: %d of %d bytes", ErrTooLarge, size, s.limit)
 		}

@@ -78,6 +78,13 @@ func (s *Spool) Stats() Stats {
 	return st
 }
 
+// Acked is the count of that name in Stats, at next to no cost.
+func (s *Spool) Acked() Count {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ackedCount
+}
+
 // oldest returns a function that gives the time of the oldest waiting entry, 0
 // when that is unknown, to be called without mu.
 func (s *Spool) oldest() func() int64 {

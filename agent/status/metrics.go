@@ -56,12 +56,14 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		set(counter, "pipeline_filtered_total", "Of these, those that the globs leave out.", pipeline, float64(p.Filtered), p.Name)
 		set(counter, "pipeline_dropped_total", "Of these, those dropped while a transformer did not answer.", pipeline, float64(p.Dropped), p.Name)
 		set(counter, "pipeline_refused_total", "Of these, those put aside because they cannot be transformed.", pipeline, float64(p.Refused), p.Name)
+		set(counter, "pipeline_transformed_total", "Of these, those that the first transformer took, or all that pass where there is none.", pipeline, float64(p.Transformed), p.Name)
 		set(gauge, "pipeline_waiting", "Of these, those that wait for a transformer.", pipeline, float64(p.Waiting), p.Name)
 		set(counter, "pipeline_out_total", "Samples and events appended to the spools.", pipeline, float64(p.Out), p.Name)
 		for _, t := range p.Stages {
 			labels := []string{"pipeline", "transformer"}
 			set(counter, "transformer_in_total", "Samples and events given to the transformer.", labels, float64(t.In), p.Name, t.Name)
 			set(counter, "transformer_out_total", "Samples and events it answered with.", labels, float64(t.Out), p.Name, t.Name)
+			set(counter, "transformer_refused_total", "Of those given, those put aside because it will never take them.", labels, float64(t.Refused), p.Name, t.Name)
 		}
 	}
 	sink := []string{"pipeline", "publisher"}
