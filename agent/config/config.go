@@ -63,22 +63,22 @@ type Config struct {
 // Agent is the [agent] table: the host's own options and the instances' defaults.
 type Agent struct {
 	Interval time.Duration  `toml:"interval" default:"60s" min:"1ms" doc:"Time between two polls of an instance."`
-	Jitter   time.Duration  `toml:"jitter" default:"0s" doc:"Each poll is delayed by up to this, so that hosts do not poll in step."`
+	Jitter   time.Duration  `toml:"jitter" default:"0s" doc:"Polls are moved by a part of this that is drawn once, so that hosts do not poll in step."`
 	Timeout  *time.Duration `toml:"timeout" min:"1ms" doc:"Deadline of one poll; the interval if not set."`
 
 	DataDir   string `toml:"data_dir" default:"/var/lib/nepho" doc:"Folder of spools, saved state and dead letters."`
 	PluginDir string `toml:"plugin_dir" default:"/usr/lib/nepho/plugins" doc:"Folder of plugins that are not bundled."`
-	Listen    string `toml:"listen" default:"127.0.0.1:8790" doc:"Address of the status page, /metrics and /healthz; empty for none."`
+	Listen    string `toml:"listen" default:"127.0.0.1:8790" doc:"Address of the status page, /metrics, /healthz and /readyz; empty for none."`
 
 	LogLevel  string `toml:"log_level" default:"info" enum:"debug|info|warn|error" doc:"What is logged at least."`
 	LogFormat string `toml:"log_format" default:"text" enum:"text|json" doc:"Form of the log's lines."`
 
-	Spool      string         `toml:"spool" default:"disk" enum:"disk|memory" doc:"Where samples wait for a publisher."`
-	SpoolLimit sdkconfig.Size `toml:"spool_limit" default:"512MiB" min:"1MiB" doc:"What may wait for one publisher."`
-	QueueLimit sdkconfig.Size `toml:"queue_limit" default:"16MiB" min:"64KiB" doc:"What one publisher's queue may hold in memory."`
+	Spool      string         `toml:"spool" default:"disk" enum:"disk|memory" doc:"Where samples wait for a publisher; what is in memory ends with the process."`
+	SpoolLimit sdkconfig.Size `toml:"spool_limit" default:"512MiB" min:"1MiB" doc:"What may wait on disk for one publisher of one pipeline."`
+	QueueLimit sdkconfig.Size `toml:"queue_limit" default:"16MiB" min:"64KiB" doc:"What may wait in memory: for a pipeline's transformers, and for a publisher whose spool is there."`
 
 	StopTimeout       time.Duration  `toml:"stop_timeout" default:"10s" min:"0s" doc:"Time to finish work on a stop, then plugins are killed."`
-	PluginMemoryLimit sdkconfig.Size `toml:"plugin_memory_limit" default:"512MiB" doc:"Memory of one plugin process; 0 for no limit."`
+	PluginMemoryLimit sdkconfig.Size `toml:"plugin_memory_limit" default:"512MiB" doc:"Resident memory at which a plugin's process is ended; 0 for no limit."`
 	MTLS              bool           `toml:"mtls" default:"true" doc:"Encrypt the connections between host and plugins."`
 
 	Tags    map[string]string `toml:"tags" doc:"Added to the metadata of every sample."`
@@ -137,7 +137,7 @@ type Identity struct {
 // options.
 type Process struct {
 	Command  string            `toml:"command" doc:"Executable of the plugin, if it is neither bundled nor in plugin_dir."`
-	Checksum string            `toml:"checksum" doc:"sha256:<hex> that the executable must have."`
+	Checksum string            `toml:"checksum" doc:"SHA-256 that the executable must have, as sha256:HEX."`
 	Env      map[string]string `toml:"env" secret:"true" doc:"Extra environment of the plugin's process."`
 	LogLevel string            `toml:"log_level" enum:"debug|info|warn|error" doc:"What is logged at least; that of [agent] if not set."`
 	Isolate  bool              `toml:"isolate" doc:"A process of its own, not shared with other instances of the plugin."`
@@ -148,7 +148,7 @@ type Process struct {
 // Polling says when and how a pollster is called.
 type Polling struct {
 	Interval        time.Duration `toml:"interval" min:"1ms" doc:"Time between two polls; that of [agent] if not set."`
-	Jitter          time.Duration `toml:"jitter" doc:"Each poll is delayed by up to this; that of [agent] if not set."`
+	Jitter          time.Duration `toml:"jitter" doc:"Polls are moved by a part of this; that of [agent] if not set."`
 	Concurrency     int           `toml:"concurrency" default:"8" min:"1" max:"1024" doc:"Resources polled at the same time."`
 	ResourceTimeout time.Duration `toml:"resource_timeout" default:"10s" min:"1ms" doc:"Deadline of polling one resource."`
 }
@@ -175,8 +175,8 @@ type Tagging struct {
 // they are tried again.
 type Delivery struct {
 	Spool      string         `toml:"spool" enum:"disk|memory" doc:"Where batches wait; that of [agent] if not set."`
-	SpoolLimit sdkconfig.Size `toml:"spool_limit" min:"1MiB" doc:"What may wait; that of [agent] if not set."`
-	QueueLimit sdkconfig.Size `toml:"queue_limit" min:"64KiB" doc:"What the queue may hold in memory; that of [agent] if not set."`
+	SpoolLimit sdkconfig.Size `toml:"spool_limit" min:"1MiB" doc:"What may wait on disk; that of [agent] if not set."`
+	QueueLimit sdkconfig.Size `toml:"queue_limit" min:"64KiB" doc:"What may wait where the spool is in memory; that of [agent] if not set."`
 	RetryMin   time.Duration  `toml:"retry_min" default:"100ms" min:"1ms" doc:"Wait before the first retry; it doubles from retry to retry."`
 	RetryMax   time.Duration  `toml:"retry_max" default:"60s" min:"1ms" doc:"Longest wait between two retries."`
 }
