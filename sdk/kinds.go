@@ -82,7 +82,7 @@ type Publisher interface {
 type Storage interface {
 	Publisher
 	// Query yields batches with the samples that answer q, oldest first. It may be
-	// called concurrently.
+	// called concurrently, and while Publish runs.
 	Query(ctx context.Context, q Query) iter.Seq2[*Batch, error]
 }
 
@@ -102,7 +102,8 @@ type Query struct {
 // and delivers events of its own.
 type Alarm interface {
 	Publisher
-	// Watch is called and called again like [Notification].Listen.
+	// Watch is called and called again like [Notification].Listen. Publish is called
+	// while it runs.
 	Watch(ctx context.Context, host Host) error
 }
 

@@ -46,8 +46,8 @@ type instance struct {
 	ids      randomIDs
 	each     eachState
 
-	mu    sync.Mutex
-	since time.Time // when the call under way began; zero: none is
+	calls  gate // Poll, Transform, Publish
+	stream gate // Listen, beside which an alarm is published to
 }
 
 func newServer(p Plugin, log *slog.Logger) (*server, error) {
@@ -92,10 +92,7 @@ func (s *server) Check(_ context.Context, r *wire.CheckRequest) (*wire.CheckRepl
 // Start implements the service Plugin.
 func (s *server) Start(ctx context.Context, r *wire.StartRequest) (*wire.StartReply, error) {
 	in := &instance{impl: s.p.New(), tags: r.Tags}
-	leave, err := in.enter() // nobody calls it before it is started
-	if err != nil {
-		return nil, err
-	}
+	opened := in.close() // nobody calls it before it is started
 	s.mu.Lock()
 	_, running := s.instances[r.Instance]
 	if !running {
@@ -111,7 +108,7 @@ func (s *server) Start(ctx context.Context, r *wire.StartRequest) (*wire.StartRe
 		delete(s.instances, r.Instance)
 		s.mu.Unlock()
 	}
-	leave()
+	opened()
 	return reply, err
 }
 
@@ -156,7 +153,7 @@ func (s *server) start(ctx context.Context, in *instance, r *wire.StartRequest) 
 func (s *server) Stop(ctx context.Context, r *wire.StopRequest) (*wire.StopReply, error) {
 	in := s.find(r.Instance)
 	for in != nil && ctx.Err() == nil {
-		if _, err := in.enter(); err == nil {
+		if in.close() != nil {
 			break
 		}
 		time.Sleep(time.Millisecond)
@@ -191,20 +188,40 @@ func (s *server) stop(ctx context.Context, in *instance) error {
 	return errors.Join(errs...)
 }
 
+// close keeps all calls out, unless one is under way: then it gives nil.
+func (in *instance) close() (open func()) {
+	leave, err := in.calls.enter()
+	if err != nil {
+		return nil
+	}
+	end, err := in.stream.enter()
+	if err != nil {
+		leave()
+		return nil
+	}
+	return func() { end(); leave() }
+}
+
+// gate lets in one at a time.
+type gate struct {
+	mu    sync.Mutex
+	since time.Time // when the call under way began; zero: none is
+}
+
 // enter begins a call. A call that has been given up by the host but goes on is
 // never joined by a second one: the host learns how long it has been going on,
 // and may restart the process.
-func (in *instance) enter() (leave func(), err error) {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	if !in.since.IsZero() {
-		return nil, status.Errorf(codes.Aborted, "the call before has not returned for %v", time.Since(in.since).Round(time.Millisecond))
+func (g *gate) enter() (leave func(), err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.since.IsZero() {
+		return nil, status.Errorf(codes.Aborted, "the call before has not returned for %v", time.Since(g.since).Round(time.Millisecond))
 	}
-	in.since = time.Now()
+	g.since = time.Now()
 	return func() {
-		in.mu.Lock()
-		in.since = time.Time{}
-		in.mu.Unlock()
+		g.mu.Lock()
+		g.since = time.Time{}
+		g.mu.Unlock()
 	}, nil
 }
 
@@ -212,10 +229,14 @@ func (in *instance) enter() (leave func(), err error) {
 func (s *server) call(name string) (*instance, func(), error) {
 	in := s.find(name)
 	if in == nil {
-		return nil, nil, status.Errorf(codes.NotFound, "instance %q is not running", name)
+		return nil, nil, notRunning(name)
 	}
-	leave, err := in.enter()
+	leave, err := in.calls.enter()
 	return in, leave, err
+}
+
+func notRunning(name string) error {
+	return status.Errorf(codes.NotFound, "instance %q is not running", name)
 }
 
 // output takes what a source emits.

@@ -23,7 +23,14 @@ func (s *server) Listen(stream grpc.BidiStreamingServer[wire.ToSource, wire.From
 	if err != nil {
 		return err
 	}
-	in, leave, err := s.call(first.Instance)
+	in := s.find(first.Instance)
+	if in == nil {
+		return notRunning(first.Instance)
+	}
+	leave, err := in.stream.enter()
+	for begun := time.Now(); err != nil && time.Since(begun) < relistenPause; leave, err = in.stream.enter() {
+		time.Sleep(time.Millisecond) // the stream before is just ending
+	}
 	if err != nil {
 		return err
 	}

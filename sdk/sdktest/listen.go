@@ -3,7 +3,9 @@ package sdktest
 import (
 	"context"
 	"fmt"
+	"iter"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc"
 
@@ -13,8 +15,9 @@ import (
 
 // Listener is an open stream of a notification or an alarm.
 type Listener struct {
-	stream grpc.BidiStreamingClient[wire.ToSource, wire.FromSource]
-	mu     sync.Mutex
+	stream  grpc.BidiStreamingClient[wire.ToSource, wire.FromSource]
+	storage func(storage string, q sdk.Query) iter.Seq2[*sdk.Batch, error]
+	mu      sync.Mutex
 }
 
 // Delivery is a batch that waits to be settled.
@@ -30,20 +33,52 @@ func (p *Plugin) Listen(ctx context.Context, credit int) (*Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Listener{stream: stream}, stream.Send(&wire.ToSource{Instance: p.o.Instance, Credit: uint32(credit)})
+	l := &Listener{stream: stream, storage: p.o.Storage}
+	return l, l.send(&wire.ToSource{Instance: p.o.Instance, Credit: uint32(credit)})
 }
 
-// Next waits for the next delivery.
+// Next waits for the next delivery. Meanwhile it answers what an alarm asks, see
+// [Options].Storage.
 func (l *Listener) Next() (Delivery, error) {
-	m, err := l.stream.Recv()
-	if err != nil {
-		return Delivery{}, err
+	for {
+		m, err := l.stream.Recv()
+		if err != nil {
+			return Delivery{}, err
+		}
+		if m.Query == nil {
+			b, err := sdk.DecodeBatch(m.Batch)
+			return Delivery{b, m.Tag}, err
+		}
+		if err := l.answer(m.Query); err != nil {
+			return Delivery{}, err
+		}
 	}
-	if m.Query != nil {
-		return Delivery{}, fmt.Errorf("a query of storage %q instead of a delivery", m.Query.Storage)
+}
+
+func (l *Listener) answer(r *wire.QueryRequest) error {
+	last := &wire.QueryReply{Id: r.Id, Last: true}
+	if l.storage == nil {
+		last.Error = fmt.Sprintf("there is no storage %q in this test", r.Storage)
+		return l.send(&wire.ToSource{Answer: last})
 	}
-	b, err := sdk.DecodeBatch(m.Batch)
-	return Delivery{b, m.Tag}, err
+	q := sdk.Query{
+		Meters: r.Meters, Resources: r.Resources, From: time.Unix(0, r.From).UTC(), To: time.Unix(0, r.To).UTC(),
+		Granularity: time.Duration(r.GranularityNs), Aggregation: r.Aggregation,
+	}
+	for b, err := range l.storage(r.Storage, q) {
+		var data []byte
+		if err == nil {
+			data, err = b.Encode()
+		}
+		if err != nil {
+			last.Error = err.Error()
+			break
+		}
+		if err := l.send(&wire.ToSource{Answer: &wire.QueryReply{Id: r.Id, Batch: data}}); err != nil {
+			return err
+		}
+	}
+	return l.send(&wire.ToSource{Answer: last})
 }
 
 // Settle tells the plugin a delivery's fate: nil is durable.
@@ -52,7 +87,11 @@ func (l *Listener) Settle(d Delivery, fate error) error {
 	if fate != nil {
 		s.Error = fate.Error()
 	}
+	return l.send(&wire.ToSource{Settlements: []*wire.Settlement{s}})
+}
+
+func (l *Listener) send(m *wire.ToSource) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.stream.Send(&wire.ToSource{Settlements: []*wire.Settlement{s}})
+	return l.stream.Send(m)
 }

@@ -17,7 +17,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"iter"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -63,6 +63,8 @@ type Options struct {
 	Env []string
 	// Executable is started instead of the test binary, to try a built plugin.
 	Executable string
+	// Storage answers what an alarm asks of the storage of the given name.
+	Storage func(storage string, q sdk.Query) iter.Seq2[*sdk.Batch, error]
 }
 
 // Plugin is a plugin's process with one instance.
@@ -107,16 +109,13 @@ func Launch(tb testing.TB, o Options) (*Plugin, error) {
 }
 
 func (p *Plugin) start() error {
-	executable := p.o.Executable
-	if executable == "" {
-		var err error
-		if executable, err = os.Executable(); err != nil {
-			return err
-		}
+	executable, err := p.executable()
+	if err != nil {
+		return err
 	}
 	p.stderr = &buffer{}
 	cmd := exec.Command(executable)
-	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}, p.o.Env...)
+	cmd.Env = p.environment()
 	identity, err := protocol.NewIdentity()
 	if err != nil {
 		return err
@@ -136,6 +135,8 @@ func (p *Plugin) start() error {
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
 		Logger:           hclog.NewNullLogger(),
 		Stderr:           p.stderr,
+		SyncStdout:       p.stderr,
+		SyncStderr:       p.stderr,
 		StartTimeout:     time.Minute,
 	})
 	conn, err := p.client.Client()
@@ -147,6 +148,21 @@ func (p *Plugin) start() error {
 		return err
 	}
 	p.calls = set.(*protocol.Client)
+	return p.startInstance()
+}
+
+func (p *Plugin) executable() (string, error) {
+	if p.o.Executable != "" {
+		return p.o.Executable, nil
+	}
+	return os.Executable()
+}
+
+func (p *Plugin) environment() []string {
+	return append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}, p.o.Env...)
+}
+
+func (p *Plugin) startInstance() error {
 	table, problems := config.Parse("test.toml", []byte(p.o.Config))
 	if len(problems) > 0 {
 		return config.Join(problems)
@@ -170,124 +186,6 @@ func (p *Plugin) start() error {
 	return nil
 }
 
-// Describe asks the plugin what it is.
-func (p *Plugin) Describe(ctx context.Context) (*wire.Description, error) {
-	return p.calls.Describe(ctx, &wire.DescribeRequest{})
-}
-
-// Check validates options through the protocol.
-func (p *Plugin) Check(ctx context.Context, toml string) ([]config.Problem, error) {
-	table, problems := config.Parse("test.toml", []byte(toml))
-	if len(problems) > 0 {
-		return problems, nil
-	}
-	r, err := p.calls.Check(ctx, &wire.CheckRequest{Instance: p.o.Instance, Options: protocol.EncodeTable(table)})
-	return protocol.DecodeProblems(r.GetProblems()), err
-}
-
-// Poll polls once. The samples are those that arrived, also when an error did.
-func (p *Plugin) Poll(ctx context.Context) ([]sdk.Sample, error) {
-	batches, err := p.PollBatches(ctx)
-	return samples(batches), err
-}
-
-// PollBatches is Poll for tests that look at batches or events.
-func (p *Plugin) PollBatches(ctx context.Context) ([]*sdk.Batch, error) {
-	stream, err := p.calls.Pollster.Poll(ctx, &wire.PollRequest{Instance: p.o.Instance})
-	if err != nil {
-		return nil, err
-	}
-	var batches []*sdk.Batch
-	for {
-		r, err := stream.Recv()
-		if errors.Is(err, io.EOF) {
-			return batches, errors.New("the poll ended without a summary")
-		}
-		if err != nil {
-			return batches, err
-		}
-		if len(r.Batch) > 0 {
-			b, err := sdk.DecodeBatch(r.Batch)
-			if err != nil {
-				return batches, err
-			}
-			batches = append(batches, b)
-		}
-		if r.Summary != nil {
-			if r.Summary.Error != "" {
-				return batches, errors.New(r.Summary.Error)
-			}
-			return batches, nil
-		}
-	}
-}
-
-// Transform gives the samples to the plugin as one batch.
-func (p *Plugin) Transform(ctx context.Context, in ...sdk.Sample) ([]sdk.Sample, error) {
-	data, err := encode(in)
-	if err != nil {
-		return nil, err
-	}
-	return p.TransformBatch(ctx, data)
-}
-
-// TransformBatch gives an encoded batch to the plugin; nil has it flush what is
-// due by time.
-func (p *Plugin) TransformBatch(ctx context.Context, data []byte) ([]sdk.Sample, error) {
-	r, err := p.calls.Transformer.Transform(ctx, &wire.TransformRequest{Instance: p.o.Instance, Batch: data})
-	if err != nil {
-		return nil, err
-	}
-	if r.Error != "" {
-		return nil, errors.New(r.Error)
-	}
-	var batches []*sdk.Batch
-	for _, data := range r.Batches {
-		b, err := sdk.DecodeBatch(data)
-		if err != nil {
-			return nil, err
-		}
-		batches = append(batches, b)
-	}
-	return samples(batches), nil
-}
-
-// Publish gives the samples to the plugin as one batch. The error is nil, an
-// *sdk.Refused, an *sdk.Later, or any other that asks for a retry.
-func (p *Plugin) Publish(ctx context.Context, in ...sdk.Sample) error {
-	data, err := encode(in)
-	if err != nil {
-		return err
-	}
-	return p.PublishBatch(ctx, data)
-}
-
-// PublishBatch gives an encoded batch to the plugin.
-func (p *Plugin) PublishBatch(ctx context.Context, data []byte) error {
-	r, err := p.calls.Publisher.Publish(ctx, &wire.PublishRequest{Instance: p.o.Instance, Batch: data})
-	if err != nil {
-		return err
-	}
-	switch reason := errors.New(r.Reason); r.Outcome {
-	case wire.PublishReply_DONE:
-		return nil
-	case wire.PublishReply_REFUSED:
-		if len(r.Rows) == 0 {
-			return sdk.Refuse(reason)
-		}
-		rows := make([]int, len(r.Rows))
-		for i, row := range r.Rows {
-			rows[i] = int(row)
-		}
-		return sdk.RefuseRows(reason, rows)
-	default:
-		if r.RetryAfterNs > 0 {
-			return sdk.RetryAfter(reason, time.Duration(r.RetryAfterNs))
-		}
-		return reason
-	}
-}
-
 // Stop stops the instance as the host does; the process goes on.
 func (p *Plugin) Stop(ctx context.Context) error {
 	r, err := p.calls.Stop(ctx, &wire.StopRequest{Instance: p.o.Instance})
@@ -306,6 +204,10 @@ func (p *Plugin) PID() int { return p.client.ReattachConfig().Pid }
 // Kill ends the process with SIGKILL and waits until it is gone.
 func (p *Plugin) Kill() {
 	syscall.Kill(p.PID(), syscall.SIGKILL)
+	p.waitExit()
+}
+
+func (p *Plugin) waitExit() {
 	for !p.client.Exited() {
 		time.Sleep(time.Millisecond)
 	}
@@ -320,7 +222,7 @@ func (p *Plugin) Restart() {
 	}
 }
 
-// Stderr is what the process printed and logged.
+// Stderr is what the process printed, to whichever output, and logged.
 func (p *Plugin) Stderr() string { return p.stderr.String() }
 
 func (p *Plugin) end() {
@@ -335,32 +237,6 @@ func (p *Plugin) end() {
 		}
 	}
 	p.client.Kill()
-}
-
-func samples(batches []*sdk.Batch) []sdk.Sample {
-	var out []sdk.Sample
-	for _, b := range batches {
-		for _, s := range b.Samples() {
-			out = append(out, s)
-		}
-	}
-	return out
-}
-
-func encode(in []sdk.Sample) ([]byte, error) {
-	batches, err := sdk.Build("sdktest", func(out *sdk.Builder) error {
-		for _, s := range in {
-			out.Add(s)
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	if len(batches) != 1 {
-		return nil, fmt.Errorf("%d samples make %d batches; a call takes one", len(in), len(batches))
-	}
-	return batches[0].Encode()
 }
 
 // buffer keeps what the process prints.
