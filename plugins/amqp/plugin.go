@@ -40,7 +40,7 @@ type notification struct {
 	broker.Options
 	Queues               []string       `toml:"queues" default:"nepho" doc:"Queues to consume from."`
 	Declare              bool           `toml:"declare" default:"true" doc:"Declares the queues, the exchanges of the bindings, and binds them."`
-	QueueType            string         `toml:"queue_type" default:"quorum" enum:"quorum|classic" doc:"Type of queues that are declared."`
+	QueueType            string         `toml:"queue_type" default:"classic" enum:"classic|quorum" doc:"Type of queues that are declared; quorum is for clusters of three nodes or more."`
 	Durable              bool           `toml:"durable" default:"true" doc:"Declares queues that outlive a restart of RabbitMQ; quorum queues always do."`
 	SingleActiveConsumer bool           `toml:"single_active_consumer" default:"false" doc:"Of several agents one consumes from a queue, and the next when that one is gone."`
 	Arguments            map[string]any `toml:"arguments" doc:"Further arguments of queues that are declared, such as x-dead-letter-exchange."`

@@ -240,7 +240,8 @@ func testRejected(t *testing.T, b *parts.Broker) {
 	declare(t, ch, "dead", nil)
 	s, dir := &sink{}, t.TempDir()
 	stop := listen(t, s, dir, urls(b)+`
-		queues    = ["rejected"]
+		queues     = ["rejected"]
+		queue_type = "quorum"
 		arguments = { x-dead-letter-exchange = "", x-dead-letter-routing-key = "dead", x-max-length = 1000 }
 		refused   = "reject"
 		secrets   = ["s"]

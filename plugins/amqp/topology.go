@@ -18,7 +18,11 @@ func isWeight(s string) bool {
 // declare makes a queue, the exchanges it is bound to and the bindings, or finds
 // them there.
 func (n *notification) declare(ch *amqp.Channel, queue string) error {
-	args := amqp.Table{"x-queue-type": n.QueueType}
+	args := amqp.Table{}
+	// Classic is what a queue is without the argument, which others leave out.
+	if n.QueueType != "classic" {
+		args["x-queue-type"] = n.QueueType
+	}
 	if n.SingleActiveConsumer {
 		args["x-single-active-consumer"] = true
 	}
