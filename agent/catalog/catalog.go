@@ -4,6 +4,7 @@ package catalog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -15,6 +16,9 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	"github.com/nephoscope/nepho/agent/config"
 	"github.com/nephoscope/nepho/agent/supervisor"
 	"github.com/nephoscope/nepho/sdk"
@@ -23,8 +27,12 @@ import (
 	"github.com/nephoscope/nepho/sdk/wire"
 )
 
-// askTimeout bounds asking a plugin what it is.
-const askTimeout = 15 * time.Second
+// How long a plugin may take to say what it is: generously where that is all
+// that was asked for, and less where a host waits to start the others.
+const (
+	askTimeout   = 15 * time.Second
+	startTimeout = 3 * time.Second
+)
 
 // Catalog finds plugins. It is safe for concurrent use.
 type Catalog struct {
@@ -36,9 +44,14 @@ type Catalog struct {
 	Dir string
 	// SocketDir is a folder that only the host's user may enter.
 	SocketDir string
+	// Unusable, when set, is told of plugins that are there but cannot be asked:
+	// that are refused, that end, that hang. They are no problems of the
+	// configuration then, for a host that runs what it can. It may be called
+	// concurrently.
+	Unusable func(config.Problem)
 
 	mu    sync.Mutex
-	known map[string]*wire.Description // of plugins that are not bundled, by process key
+	known map[string]*wire.Description // of plugins that are not bundled, see ask
 }
 
 var _ config.Catalog = (*Catalog)(nil)
@@ -60,11 +73,11 @@ func (c *Catalog) Spec(i *config.Instance) (supervisor.Spec, error) {
 		Env: environment(i.Kind, i.Env), Once: i.Restart == "never", MTLS: true, Log: slog.New(slog.DiscardHandler),
 	}
 	if i.Command != "" {
-		path, err := exec.LookPath(i.Command)
-		if err != nil {
-			return spec, fmt.Errorf("cannot find the command of plugin %s/%s: %w", i.Kind, i.Plugin, err)
+		// One that is not there may come: the supervisor looks at each start.
+		spec.Path = i.Command
+		if path, err := exec.LookPath(i.Command); err == nil {
+			spec.Path = path
 		}
-		spec.Path = path
 		return spec, nil
 	}
 	if _, ok := c.bundled(i.Kind, i.Plugin); ok {
@@ -147,7 +160,14 @@ func (c *Catalog) Describe(i *config.Instance) (*config.Plugin, error) {
 			return d, nil
 		}
 	}
+	if _, err := c.Spec(i); err != nil {
+		return nil, err
+	}
 	w, err := c.ask(i)
+	if err != nil && c.Unusable != nil {
+		c.Unusable(config.Problem{Pos: i.Pos, Key: i.Kind + "." + i.Plugin, Message: err.Error()})
+		return &config.Plugin{Kind: i.Kind, Name: i.Plugin}, nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -161,16 +181,20 @@ func (c *Catalog) Describe(i *config.Instance) (*config.Plugin, error) {
 	return d, nil
 }
 
-// ask has a plugin's process describe it, once.
+// ask has a plugin's process describe it, once for each version of its file.
 func (c *Catalog) ask(i *config.Instance) (*wire.Description, error) {
-	key := i.ProcessKey()
+	spec, err := c.Spec(i)
+	if err != nil {
+		return nil, err
+	}
+	key := version(i, spec)
 	c.mu.Lock()
 	d := c.known[key]
 	c.mu.Unlock()
 	if d != nil {
 		return d, nil
 	}
-	err := c.with(i, func(ctx context.Context, life *supervisor.Life) error {
+	err = c.with(spec, func(ctx context.Context, life *supervisor.Life) error {
 		var err error
 		d, err = life.Describe(ctx, &wire.DescribeRequest{})
 		return err
@@ -187,14 +211,28 @@ func (c *Catalog) ask(i *config.Instance) (*wire.Description, error) {
 	return d, nil
 }
 
-func (c *Catalog) with(i *config.Instance, questions func(context.Context, *supervisor.Life) error) error {
-	spec, err := c.Spec(i)
-	if err != nil {
-		return err
+// version tells an instance's plugin from others and from other versions of its
+// file.
+func version(i *config.Instance, spec supervisor.Spec) string {
+	key := i.ProcessKey()
+	if info, err := os.Stat(spec.Path); err == nil {
+		key += fmt.Sprint("/", info.Size(), "/", info.ModTime().UnixNano())
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
+	return key
+}
+
+func (c *Catalog) with(spec supervisor.Spec, questions func(context.Context, *supervisor.Life) error) error {
+	timeout := askTimeout
+	if c.Unusable != nil {
+		timeout = startTimeout
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	return supervisor.Ask(ctx, spec, questions)
+	err := supervisor.Ask(ctx, spec, questions)
+	if errors.Is(err, context.DeadlineExceeded) || status.Code(err) == codes.DeadlineExceeded {
+		return fmt.Errorf("plugin %s/%s (%s) gives no answer within %v", spec.Kind, spec.Name, spec.Path, timeout)
+	}
+	return err
 }
 
 // Check implements config.Catalog.
@@ -204,14 +242,28 @@ func (c *Catalog) Check(i *config.Instance) []config.Problem {
 			return p.Check(i.Options)
 		}
 	}
+	spec, err := c.Spec(i)
+	if err != nil {
+		return nil // known since Describe
+	}
+	c.mu.Lock()
+	known := c.known[version(i, spec)] != nil
+	c.mu.Unlock()
+	if !known {
+		return nil // Unusable was told
+	}
 	var problems []config.Problem
-	err := c.with(i, func(ctx context.Context, life *supervisor.Life) error {
+	err = c.with(spec, func(ctx context.Context, life *supervisor.Life) error {
 		r, err := life.Check(ctx, &wire.CheckRequest{Instance: i.Name, Options: protocol.EncodeTable(i.Options)})
 		problems = protocol.DecodeProblems(r.GetProblems())
 		return err
 	})
 	if err != nil {
-		return []config.Problem{{Pos: i.Pos, Key: i.Kind + "." + i.Plugin, Message: "the plugin cannot check its options: " + err.Error()}}
+		p := config.Problem{Pos: i.Pos, Key: i.Kind + "." + i.Plugin, Message: "the plugin cannot check its options: " + err.Error()}
+		if c.Unusable == nil {
+			return []config.Problem{p}
+		}
+		c.Unusable(p)
 	}
 	return problems
 }

@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/nephoscope/nepho/agent/catalog"
@@ -146,14 +145,16 @@ func configFlag(flags *flag.FlagSet) *string {
 	return flags.String("config", file, "the configuration's main `file`")
 }
 
-// load reads and checks the configuration; it reports what is wrong.
-func (a *App) load(file string) (*config.Config, *catalog.Catalog, bool) {
+// load reads and checks the configuration; it reports what is wrong. For
+// unusable see the catalogue's option.
+func (a *App) load(file string, unusable func(config.Problem)) (*config.Config, *catalog.Catalog, bool) {
 	c, problems := config.Load(config.Options{File: file})
 	cat, err := a.catalog(c.Agent.PluginDir)
 	if err != nil {
 		fmt.Fprintf(a.Stderr, "nepho: %v\n", err)
 		return nil, nil, false
 	}
+	cat.Unusable = unusable
 	problems = append(problems, c.Check(cat)...)
 	if len(problems) > 0 {
 		sdkconfig.Sort(problems)
@@ -174,31 +175,6 @@ func (a *App) catalog(dir string) (*catalog.Catalog, error) {
 		return nil, err
 	}
 	return &catalog.Catalog{Bundled: a.Bundled, Self: self, Dir: dir, SocketDir: sockets}, nil
-}
-
-// socketPrefix begins the names of the folders for sockets; the process's id
-// ends them.
-const socketPrefix = "nepho-"
-
-// socketDir makes the folder for the sockets of this process's plugins. Those
-// that killed processes left behind are swept away.
-func socketDir() (string, error) {
-	parent := os.Getenv("RUNTIME_DIRECTORY")
-	if parent == "" {
-		parent = os.TempDir()
-	}
-	old, _ := filepath.Glob(filepath.Join(parent, socketPrefix+"*.sockets"))
-	for _, dir := range old {
-		pid := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(dir), socketPrefix), ".sockets")
-		if _, err := os.Stat("/proc/" + pid); os.IsNotExist(err) {
-			os.RemoveAll(dir)
-		}
-	}
-	dir := filepath.Join(parent, fmt.Sprintf("%s%d.sockets", socketPrefix, os.Getpid()))
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		return "", fmt.Errorf("cannot make a folder for the plugins' sockets: %w", err)
-	}
-	return dir, nil
 }
 
 // logger makes the host's logger.

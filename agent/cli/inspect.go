@@ -26,7 +26,7 @@ func (a *App) check(flags *flag.FlagSet, args []string) int {
 	if code, done := a.parse(flags, args, 0); done {
 		return code
 	}
-	c, cat, ok := a.load(*file)
+	c, cat, ok := a.load(*file, nil)
 	if cat != nil {
 		defer os.RemoveAll(cat.SocketDir)
 	}
@@ -50,7 +50,7 @@ func (a *App) test(flags *flag.FlagSet, args []string) int {
 	if code, done := a.parse(flags, args, -1); done {
 		return code
 	}
-	c, cat, ok := a.load(*file)
+	c, cat, ok := a.load(*file, nil)
 	if cat != nil {
 		defer os.RemoveAll(cat.SocketDir)
 	}
@@ -144,7 +144,7 @@ func (a *App) config(flags *flag.FlagSet, args []string) int {
 		return code
 	}
 	if *effective || flags.NArg() == 0 {
-		c, cat, ok := a.load(*file)
+		c, cat, ok := a.load(*file, nil)
 		if cat != nil {
 			defer os.RemoveAll(cat.SocketDir)
 		}

@@ -2,12 +2,14 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
 	"net"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
@@ -33,7 +35,13 @@ func (a *App) run(flags *flag.FlagSet, args []string) int {
 	// From here on a signal means something to us.
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT)
-	c, cat, ok := a.load(*file)
+	var mu sync.Mutex
+	var early []config.Problem // of plugins, before there is a logger
+	c, cat, ok := a.load(*file, func(p config.Problem) {
+		mu.Lock()
+		defer mu.Unlock()
+		early = append(early, p)
+	})
 	if cat != nil {
 		defer os.RemoveAll(cat.SocketDir)
 	}
@@ -41,6 +49,12 @@ func (a *App) run(flags *flag.FlagSet, args []string) int {
 		return exitFailed
 	}
 	log := logger(a.Stderr, c.Agent)
+	cat.Unusable = func(p config.Problem) {
+		log.Error("a plugin cannot be used now; it is tried again", "problem", p.Error())
+	}
+	for _, p := range early {
+		cat.Unusable(p)
+	}
 	release, err := lockDataDir(c.Agent.DataDir)
 	if err != nil {
 		fmt.Fprintf(a.Stderr, "nepho: %v\n", err)
@@ -202,13 +216,12 @@ func lockDataDir(dir string) (release func(), err error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, fmt.Errorf("cannot make data_dir: %w", err)
 	}
-	f, err := os.Open(dir)
-	if err != nil {
-		return nil, fmt.Errorf("cannot open data_dir: %w", err)
+	fd, err := lockDir(dir)
+	switch {
+	case errors.Is(err, syscall.EWOULDBLOCK):
+		return nil, fmt.Errorf("data_dir %q is in use by another agent: stop it, or choose another data_dir", dir)
+	case err != nil:
+		return nil, fmt.Errorf("cannot lock data_dir %q: %w", dir, err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("data_dir %q is in use by another agent (%w): stop it, or choose another data_dir", dir, err)
-	}
-	return func() { f.Close() }, nil
+	return func() { syscall.Close(fd) }, nil
 }

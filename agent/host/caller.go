@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -19,8 +20,47 @@ type caller struct {
 	timeout  time.Duration // of one call; 0 is none
 	// patience is how many calls in a row may miss their deadline, or find the one
 	// before still going on, before the plugin's process is ended and started again.
+	// A plugin that does what its context says is given the grace to return.
 	patience int
 	missed   int
+	since    time.Time // of the first of these
+}
+
+// grace is how long a call may take to return after its context ended.
+const grace = time.Second
+
+// suspect is something given to a plugin, which may be what ends its process. The
+// process may serve others: only a call that was alone is to blame.
+type suspect struct {
+	alone bool
+	ends  int // of the process while it was given alone
+}
+
+// poisonous is how often something given alone may end the process before it is
+// put aside as dead letters. With the end before that it is less than what is
+// taken for a crash loop.
+const poisonous = 3
+
+// call makes a call that gives the suspect to the plugin.
+func (s *suspect) call(ctx context.Context, c *caller, do func(ctx context.Context, life *supervisor.Life) error) error {
+	return c.call(ctx, func(ctx context.Context, life *supervisor.Life) error {
+		leave, err := c.instance.Enter(ctx, s.alone)
+		if err != nil {
+			return errNoTurn
+		}
+		defer leave()
+		return do(ctx, life)
+	})
+}
+
+// ended notes that the process ended during a call, and tells whether that is
+// proof enough.
+func (s *suspect) ended() bool {
+	if s.alone {
+		s.ends++
+	}
+	s.alone = true
+	return s.ends >= poisonous
 }
 
 // errCrashed says that the process ended while it was called.
@@ -29,10 +69,19 @@ var errCrashed = errors.New("the plugin's process ended during the call")
 // errLate says that the instance was not ready, or had not answered, in time.
 var errLate = errors.New("no answer in time")
 
+// errHung says that the process was ended because it did not answer.
+var errHung = errors.New("the plugin's process was ended because it hangs")
+
+// errNoTurn says that other calls to the process went on all the time.
+var errNoTurn = errors.New("other calls to the plugin took all the time")
+
+// errTooLarge says that the answer does not fit into a message.
+var errTooLarge = errors.New("too large for the connection")
+
 // call waits until the instance is ready and calls it, all within the caller's
 // timeout. A returned error means that the call did not get through: what it was
-// about is to be given again. It wraps errCrashed where the process ended, and
-// errLate where time was over.
+// about is to be given again. It wraps errCrashed where the process ended, errHung
+// where it was ended for that, errLate where time was over, and errTooLarge.
 func (c *caller) call(ctx context.Context, do func(ctx context.Context, life *supervisor.Life) error) error {
 	within := ctx
 	if c.timeout > 0 {
@@ -55,14 +104,14 @@ func (c *caller) call(ctx context.Context, do func(ctx context.Context, life *su
 		return nil
 	case ctx.Err() != nil:
 		return ctx.Err()
+	case errors.Is(err, errNoTurn):
+		return fmt.Errorf("%w: %w", errLate, err)
 	case within.Err() != nil || status.Code(err) == codes.DeadlineExceeded:
-		c.miss(life, fmt.Sprintf("no answer within %v", c.timeout))
-		return fmt.Errorf("%w: it took more than %v", errLate, c.timeout)
+		return c.miss(life, fmt.Errorf("%w: it took more than %v", errLate, c.timeout))
 	case status.Code(err) == codes.Aborted:
-		c.miss(life, status.Convert(err).Message())
-		return errors.New(status.Convert(err).Message())
+		return c.miss(life, reason(status.Convert(err).Message()))
 	case status.Code(err) == codes.ResourceExhausted:
-		return fmt.Errorf("too large for the connection: %s", status.Convert(err).Message())
+		return fmt.Errorf("%w: %w", errTooLarge, reason(status.Convert(err).Message()))
 	}
 	select {
 	case <-life.Done():
@@ -77,15 +126,30 @@ func (c *caller) call(ctx context.Context, do func(ctx context.Context, life *su
 			}
 		}
 	}
-	return errors.New(status.Convert(err).Message())
+	return reason(status.Convert(err).Message())
 }
 
-// miss notes a call that was not answered, and ends the process when that goes on.
-func (c *caller) miss(life *supervisor.Life, why string) {
-	if c.missed++; c.missed >= c.patience {
-		c.missed = 0
-		life.Kill(fmt.Errorf("instance %q hangs: %s", c.instance.Name(), why))
+// miss notes a call that was not answered for the given reason, and ends the
+// process when that goes on.
+func (c *caller) miss(life *supervisor.Life, why error) error {
+	if c.missed++; c.missed == 1 {
+		c.since = time.Now()
 	}
+	if c.missed < c.patience || time.Since(c.since) < grace {
+		return why
+	}
+	c.missed = 0
+	life.Kill(fmt.Errorf("instance %q hangs: %w", c.instance.Name(), why))
+	return fmt.Errorf("%w: %w", errHung, why)
+}
+
+// reason makes an error of what a plugin says, which may be of any length.
+func reason(text string) error {
+	const longest = 1 << 10
+	if len(text) > longest {
+		text = text[:longest] + " ..."
+	}
+	return errors.New(strings.ToValidUTF8(text, "\uFFFD"))
 }
 
 // backoff gives growing pauses between attempts.

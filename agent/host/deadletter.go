@@ -50,8 +50,8 @@ func (d *deadLetters) keep(from, reason string, data []byte, rows []uint32, coun
 			rows = append(rows, row)
 		}
 	}
-	letters := make([]letter, 0, len(rows))
-	seen := make(map[uint32]bool, len(rows))
+	letters := make([]letter, 0, min(len(rows), int(total)))
+	seen := make(map[uint32]bool, min(len(rows), int(total)))
 	for _, row := range rows {
 		if seen[row] {
 			continue

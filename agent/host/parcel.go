@@ -65,6 +65,7 @@ const (
 	fieldEvents    = 6
 	fieldStrings   = 10
 	fieldMeterName = 11
+	fieldMeter     = 30
 	fieldEventType = 41
 )
 
@@ -73,6 +74,7 @@ var errHeader = errors.New("not an encoded batch")
 // peek reads a batch's header without decoding its columns. What it reads refers
 // to data.
 func peek(data []byte) (h header, err error) {
+	rows := 0 // that there are, whatever count says
 	for len(data) > 0 {
 		number, kind, n := protowire.ConsumeTag(data)
 		if n < 0 {
@@ -91,6 +93,12 @@ func peek(data []byte) (h header, err error) {
 				h.strings = append(h.strings, value)
 			case fieldMeterName:
 				h.meters, err = varints(h.meters, value)
+			case fieldMeter:
+				for _, b := range value {
+					if b < 0x80 { // the last byte of a number
+						rows++
+					}
+				}
 			case fieldEventType:
 				h.eventTypes, err = varints(h.eventTypes, value)
 			}
@@ -115,6 +123,9 @@ func peek(data []byte) (h header, err error) {
 			}
 			data = data[n:]
 		}
+	}
+	if rows != int(h.samples) || len(h.eventTypes) != int(h.events) {
+		return h, errHeader
 	}
 	for _, column := range [][]uint32{h.meters, h.eventTypes} {
 		for _, s := range column {

@@ -3,7 +3,6 @@ package host
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -15,6 +14,9 @@ import (
 	"github.com/nephoscope/nepho/agent/supervisor"
 	"github.com/nephoscope/nepho/sdk/wire"
 )
+
+// longestPause bounds what a publisher may ask for.
+const longestPause = time.Hour
 
 // sink is the end of a pipeline: a spool, and a publisher instance that it is
 // emptied to.
@@ -102,25 +104,22 @@ func (s *sink) run(ctx context.Context) {
 func (s *sink) publish(ctx context.Context, d spool.Delivery) (refused uint64, err error) {
 	rows := uint64(d.Samples)
 	pause := backoff{min: s.publisher.RetryMin, max: s.publisher.RetryMax}
-	crashes := 0
+	var batch suspect
 	for {
-		reply, err := s.offer(ctx, d.Payload)
+		reply, err := s.offer(ctx, &batch, d.Payload)
 		var after time.Duration
 		switch {
 		case err == nil && reply.Outcome == wire.PublishReply_DONE:
 			return 0, nil
 		case err == nil && reply.Outcome == wire.PublishReply_REFUSED:
-			refused, _ := s.bury(d.Payload, reply.Reason, reply.Rows, rows)
+			refused, _ := s.bury(d.Payload, reason(reply.Reason).Error(), reply.Rows, rows)
 			return refused, nil
 		case err == nil:
-			err = errors.New(reply.Reason)
-			after = time.Duration(reply.RetryAfterNs)
-		case errors.Is(err, errCrashed):
-			if crashes++; crashes >= poisonous {
-				reason := fmt.Sprintf("the publisher's process ended %d times on this batch", crashes)
-				refused, _ := s.bury(d.Payload, reason, nil, rows)
-				return refused, nil
-			}
+			err = reason(reply.Reason)
+			after = min(time.Duration(reply.RetryAfterNs), longestPause)
+		case errors.Is(err, errCrashed) && batch.ended():
+			refused, _ := s.bury(d.Payload, "the publisher's process ends on this batch", nil, rows)
+			return refused, nil
 		}
 		if ctx.Err() != nil {
 			return 0, ctx.Err()
@@ -136,14 +135,14 @@ func (s *sink) publish(ctx context.Context, d spool.Delivery) (refused uint64, e
 }
 
 // offer makes one attempt.
-func (s *sink) offer(ctx context.Context, batch []byte) (reply *wire.PublishReply, err error) {
+func (s *sink) offer(ctx context.Context, of *suspect, batch []byte) (reply *wire.PublishReply, err error) {
 	select {
 	case s.gate <- struct{}{}:
 		defer func() { <-s.gate }()
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	err = s.call(ctx, func(ctx context.Context, life *supervisor.Life) error {
+	err = of.call(ctx, &s.caller, func(ctx context.Context, life *supervisor.Life) error {
 		var err error
 		reply, err = life.Publisher.Publish(ctx, &wire.PublishRequest{Instance: s.instance.Name(), Batch: batch})
 		return err

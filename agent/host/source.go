@@ -221,7 +221,7 @@ func (s *source) gather(ctx context.Context, f *fate) error {
 		}
 	})
 	if err == nil && failed != "" {
-		err = errors.New(failed)
+		err = reason(failed)
 	}
 	return err
 }

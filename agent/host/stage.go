@@ -10,10 +10,6 @@ import (
 	"github.com/nephoscope/nepho/sdk/wire"
 )
 
-// poisonous is how often a batch may end the process that is to take it before
-// it is put aside as a dead letter.
-const poisonous = 5
-
 // slowAnswer is how long a transformer may take before polls no longer wait for it.
 const slowAnswer = time.Second
 
@@ -103,9 +99,9 @@ func (p *pipeline) call(ctx context.Context, s *stage, data []byte) (batches [][
 	pause := backoff{min: 10 * time.Millisecond, max: 5 * time.Second}
 	slow := time.AfterFunc(slowAnswer, p.stall)
 	defer slow.Stop()
-	crashes := 0 // of the process on this batch
+	var batch suspect
 	for {
-		err := s.call(ctx, func(ctx context.Context, life *supervisor.Life) error {
+		err := batch.call(ctx, &s.caller, func(ctx context.Context, life *supervisor.Life) error {
 			reply, err := life.Transformer.Transform(ctx, &wire.TransformRequest{Instance: s.instance.Name(), Batch: data})
 			if err == nil {
 				batches, refusal = reply.Batches, reply.Error
@@ -113,6 +109,7 @@ func (p *pipeline) call(ctx context.Context, s *stage, data []byte) (batches [][
 			return err
 		})
 		if err == nil {
+			refusal = reason(refusal).Error()
 			slow.Stop()
 			p.stalled.Store(false)
 			if d, was := s.trouble.ends(); was {
@@ -127,10 +124,12 @@ func (p *pipeline) call(ctx context.Context, s *stage, data []byte) (batches [][
 		if s.trouble.begins(err) {
 			p.log.Warn("transformer does not answer; its samples wait", "transformer", s.instance.Name(), "error", err)
 		}
-		if errors.Is(err, errCrashed) {
-			if crashes++; crashes >= poisonous {
-				return nil, fmt.Sprintf("transformer %q ended %d times on this batch", s.instance.Name(), crashes), nil
-			}
+		if errors.Is(err, errTooLarge) {
+			return nil, fmt.Sprintf("answer of transformer %q: %v", s.instance.Name(), err), nil
+		}
+		// A transformer needs nobody else: what it hangs on now it hangs on always.
+		if (errors.Is(err, errCrashed) || errors.Is(err, errHung)) && batch.ended() {
+			return nil, fmt.Sprintf("the process of transformer %q ends on this batch: %v", s.instance.Name(), err), nil
 		}
 		if err := pause.wait(ctx, 0); err != nil {
 			return nil, "", err

@@ -12,7 +12,7 @@ func Ask(ctx context.Context, spec Spec, questions func(context.Context, *Life) 
 	go func() {
 		// See Process.own: the thread must live as long as the process.
 		runtime.LockOSThread()
-		life, err := begin(&spec)
+		life, err := begin(ctx, &spec)
 		if err != nil {
 			answer <- err
 			return

@@ -40,7 +40,7 @@ func (i *Instance) keep(ctx context.Context) {
 	pause := minPause
 	for {
 		life, err := i.process.Wait(ctx)
-		if err != nil {
+		if err != nil || ctx.Err() != nil {
 			i.set(Stopped, nil, nil)
 			return
 		}
@@ -133,6 +133,21 @@ func (i *Instance) Ready(ctx context.Context) (*Life, error) {
 			return nil, ctx.Err()
 		}
 	}
+}
+
+// Enter begins a call that may be to blame should the process end, and leave ends
+// it. Such calls to all instances of the process go side by side; one that is
+// alone waits for the others first and keeps new ones waiting, so that it is the
+// one to blame.
+func (i *Instance) Enter(ctx context.Context, alone bool) (leave func(), err error) {
+	n := int64(1)
+	if alone {
+		n = allCalls
+	}
+	if err := i.process.calls.Acquire(ctx, n); err != nil {
+		return nil, err
+	}
+	return func() { i.process.calls.Release(n) }, nil
 }
 
 // FlushInterval is how often a transformer wants to emit by time; 0 is never.

@@ -5,7 +5,10 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"os/exec"
+	"strings"
 	"sync"
 	"time"
 
@@ -21,6 +24,9 @@ import (
 // startTimeout is how long a plugin may take from its start to its handshake.
 const startTimeout = 10 * time.Second
 
+// stopTimeout is how long it may take to end when it is asked to.
+const stopTimeout = 2 * time.Second
+
 // Life is a plugin's process from its start to its end, with the connection to it.
 type Life struct {
 	*protocol.Client
@@ -32,8 +38,9 @@ type Life struct {
 	reason error // why the supervisor ended it, if it did
 }
 
-// begin starts the process and connects to it.
-func begin(spec *Spec) (*Life, error) {
+// begin starts the process and connects to it. When ctx ends meanwhile, so does
+// the process.
+func begin(ctx context.Context, spec *Spec) (*Life, error) {
 	if err := spec.check(); err != nil {
 		return nil, err
 	}
@@ -50,6 +57,9 @@ func begin(spec *Spec) (*Life, error) {
 		identity = string(pem)
 	}
 	l := new(Life)
+	folder := "" // of the socket
+	connected := func() bool { return true }
+	read, printed := io.Pipe()
 	l.client = plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  protocol.Handshake,
 		VersionedPlugins: protocol.PluginSet(&protocol.Adapter{}),
@@ -57,18 +67,23 @@ func begin(spec *Spec) (*Life, error) {
 		TLSConfig:        secure,
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
 		Logger:           hclog.NewNullLogger(),
+		SyncStdout:       printed,
+		SyncStderr:       printed,
 		StartTimeout:     startTimeout,
 		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: spec.SocketDir},
-		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, _ string) (runner.Runner, error) {
+		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, dir string) (runner.Runner, error) {
+			folder = dir
 			if identity != "" {
 				cmd.Env = append(cmd.Env, protocol.IdentityVariable+"="+identity)
 			}
-			p, err := newProcess(spec, cmd.Env)
+			p, err := newProcess(spec, cmd.Env, printed)
 			if err != nil {
 				return nil, err
 			}
 			l.process = p
+			connected = context.AfterFunc(ctx, func() { p.Kill(ctx) })
 			go bridge(p.stderr, spec.Log)
+			go bridge(read, spec.Log)
 			return p, nil
 		},
 		GRPCDialOptions: []grpc.DialOption{
@@ -78,6 +93,7 @@ func begin(spec *Spec) (*Life, error) {
 		},
 	})
 	conn, err := l.client.Client()
+	connected()
 	if err == nil {
 		var set any
 		if set, err = conn.Dispense(protocol.Set); err == nil {
@@ -87,16 +103,33 @@ func begin(spec *Spec) (*Life, error) {
 	}
 	// go-plugin explains by way of the handshake line; the process's own end says
 	// more where there was one.
-	if l.process != nil && l.process.cmd.Process != nil {
+	if l.process != nil && l.process.ID() != "" {
 		select {
 		case <-l.process.exited:
 			err = fmt.Errorf("it ended before the handshake (%w): %w", exitError(l.process.err), err)
 		default:
 		}
-		l.process.Kill(context.Background())
+		l.process.Kill(ctx)
 	}
-	go l.client.Kill()
-	return nil, fmt.Errorf("cannot start plugin %s/%s: %w", spec.Kind, spec.Name, err)
+	go func() {
+		l.client.Kill()
+		os.RemoveAll(folder) // go-plugin leaves it where nothing was started
+	}()
+	return nil, fmt.Errorf("cannot start plugin %s/%s: %w", spec.Kind, spec.Name, brief{err})
+}
+
+// brief is an error that may quote what a plugin printed, however long.
+type brief struct{ error }
+
+func (b brief) Unwrap() error { return b.error }
+
+func (b brief) Error() string {
+	const longest = 500
+	text := strings.Join(strings.Fields(strings.ToValidUTF8(b.error.Error(), "\uFFFD")), " ")
+	if len(text) > longest {
+		text = strings.ToValidUTF8(text[:longest], "") + " ..."
+	}
+	return text
 }
 
 func exitError(err error) error {
@@ -133,4 +166,11 @@ func (l *Life) Kill(reason error) {
 }
 
 // close ends the process if it runs, asking first, and frees the connection.
-func (l *Life) close() { l.once.Do(l.client.Kill) }
+func (l *Life) close() {
+	l.once.Do(func() {
+		// go-plugin waits for ever for an answer to its asking.
+		late := time.AfterFunc(stopTimeout, func() { l.process.Kill(context.Background()) })
+		defer late.Stop()
+		l.client.Kill()
+	})
+}

@@ -18,6 +18,9 @@ const (
 	logBurst = 500
 
 	logLineBytes = 16 << 10 // longer lines are cut
+
+	// reportEvery is how often it is told at most how many lines were left out.
+	reportEvery = 10 * time.Second
 )
 
 // bridge reads what a plugin prints on standard error and logs it: lines of the
@@ -47,7 +50,8 @@ type bridged struct {
 	log     *slog.Logger
 	tokens  float64
 	at      time.Time
-	left    int // lines left out
+	left    int // lines left out since it was told last
+	told    time.Time
 	panicky bool
 }
 
@@ -55,16 +59,17 @@ func (b *bridged) admit() bool {
 	now := time.Now()
 	b.tokens = min(logBurst, b.tokens+now.Sub(b.at).Seconds()*logRate)
 	b.at = now
-	if b.tokens < 1 {
+	room := b.tokens >= 1
+	if room {
+		b.tokens--
+	} else {
 		b.left++
-		return false
 	}
-	b.tokens--
-	// Tell of it when there is room again for more than the next line.
-	if b.left > 0 && b.tokens > logRate/2 {
+	if b.left > 0 && now.Sub(b.told) >= reportEvery {
+		b.told = now
 		b.report()
 	}
-	return true
+	return room
 }
 
 func (b *bridged) report() {

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/semaphore"
 )
 
 // State of a process.
@@ -35,8 +37,11 @@ const (
 	crashWindow = time.Minute
 )
 
+// allCalls is more than are ever made to one process at a time.
+const allCalls = 1 << 30
+
 // memoryCheck is how often a process's memory is looked at.
-const memoryCheck = 5 * time.Second
+const memoryCheck = time.Second
 
 // Process keeps a plugin's process alive. Its methods are safe for concurrent
 // use.
@@ -44,6 +49,7 @@ type Process struct {
 	spec   Spec
 	cancel context.CancelFunc
 	done   chan struct{}
+	calls  *semaphore.Weighted // see Instance.Enter
 
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced on every change of what follows
@@ -68,7 +74,10 @@ type Status struct {
 // Start begins to keep a process alive.
 func Start(spec Spec) *Process {
 	ctx, cancel := context.WithCancel(context.Background())
-	p := &Process{spec: spec, cancel: cancel, done: make(chan struct{}), changed: make(chan struct{}), state: Starting, since: time.Now()}
+	p := &Process{
+		spec: spec, cancel: cancel, done: make(chan struct{}), calls: semaphore.NewWeighted(allCalls),
+		changed: make(chan struct{}), state: Starting, since: time.Now(),
+	}
 	go p.own(ctx)
 	return p
 }
@@ -83,7 +92,7 @@ func (p *Process) own(ctx context.Context) {
 	for ctx.Err() == nil {
 		p.set(Starting, nil, nil)
 		begun := time.Now()
-		life, err := begin(&p.spec)
+		life, err := begin(ctx, &p.spec)
 		if err == nil {
 			p.set(Ready, life, nil)
 			err = p.watch(ctx, life)

@@ -8,10 +8,12 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-plugin/runner"
+	"golang.org/x/sys/unix"
 
 	"github.com/nephoscope/nepho/sdk"
 )
@@ -23,9 +25,14 @@ type process struct {
 	cmd    *exec.Cmd
 	stdout *os.File
 	stderr *os.File
-	begun  time.Time
-	exited chan struct{} // closed when the process is gone
-	err    error         // why it ended, once exited is closed
+	// printed is written to with what go-plugin takes from the plugin's os.Stdout
+	// and os.Stderr once it serves.
+	printed *io.PipeWriter
+	exited  chan struct{} // closed when the process is gone
+	err     error         // why it ended, once exited is closed
+
+	mu     sync.Mutex // held while the process is started, reaped or killed
+	killed bool
 }
 
 var _ runner.Runner = (*process)(nil)
@@ -33,8 +40,8 @@ var _ runner.Runner = (*process)(nil)
 // newProcess prepares spec's executable with the environment that the protocol
 // wants. It must be started from a locked thread that outlives it: that thread's
 // end is what Pdeathsig stands for.
-func newProcess(spec *Spec, env []string) (*process, error) {
-	p := &process{cmd: exec.Command(spec.Path, spec.Args...), exited: make(chan struct{})}
+func newProcess(spec *Spec, env []string, printed *io.PipeWriter) (*process, error) {
+	p := &process{cmd: exec.Command(spec.Path, spec.Args...), printed: printed, exited: make(chan struct{})}
 	p.cmd.Env = append(append([]string(nil), spec.Env...), env...)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if spec.Stdout != nil {
@@ -56,26 +63,53 @@ func newProcess(spec *Spec, env []string) (*process, error) {
 
 // Start implements runner.Runner.
 func (p *process) Start(context.Context) error {
-	p.begun = time.Now()
-	err := p.cmd.Start()
+	err := p.start()
 	// The plugin has its own ends now; ours would keep the pipes open.
 	p.cmd.Stdout.(*os.File).Close()
 	p.cmd.Stderr.(*os.File).Close()
 	if err != nil {
-		p.stdout.Close()
-		p.stderr.Close()
+		p.closeOutput()
 		return fmt.Errorf("cannot start %q: %w", p.cmd.Path, err)
 	}
 	go func() {
-		p.err = p.cmd.Wait()
-		close(p.exited)
-		// A grandchild may hold the pipes open for ever; what it still says within
-		// this time is read.
+		p.reap()
+		// A process that left the group may hold the pipes open for ever; what it
+		// still says within this time is read.
 		time.Sleep(2 * time.Second)
-		p.stdout.Close()
-		p.stderr.Close()
+		p.closeOutput()
 	}()
 	return nil
+}
+
+func (p *process) closeOutput() {
+	p.stdout.Close()
+	p.stderr.Close()
+	p.printed.Close()
+}
+
+func (p *process) start() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.killed {
+		return errors.New("it was stopped before")
+	}
+	return p.cmd.Start()
+}
+
+// reap waits for the end of the process and ends what it leaves behind. As long
+// as it is not reaped, its id, which is its group's too, is no other's.
+func (p *process) reap() {
+	for {
+		err := unix.Waitid(unix.P_PID, p.cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
+		if !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
+	p.err = p.cmd.Wait()
+	close(p.exited)
 }
 
 // Stdout implements runner.Runner.
@@ -90,8 +124,12 @@ func (p *process) Wait(context.Context) error {
 	return p.err
 }
 
-// Kill implements runner.Runner: it ends the process and all it started.
+// Kill implements runner.Runner: it ends the process and all it started, and
+// keeps it from being started if it is not yet.
 func (p *process) Kill(context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.killed = true
 	if p.cmd.Process == nil {
 		return nil
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"math"
 	"os"
@@ -28,7 +29,11 @@ type rawServer struct {
 
 func serveRaw(kind, what string) {
 	s := &rawServer{kind: kind, what: what}
+	os.Stdout = os.NewFile(1, "stdout") // for the handshake; the SDK keeps it for itself
 	plugin.Serve(&plugin.ServeConfig{
+		TLSProvider: func() (*tls.Config, error) {
+			return protocol.TLSConfig([]byte(os.Getenv(protocol.IdentityVariable)))
+		},
 		HandshakeConfig: protocol.Handshake,
 		VersionedPlugins: protocol.PluginSet(&protocol.Adapter{Register: func(g *grpc.Server) {
 			wire.RegisterPluginServer(g, s)
@@ -74,7 +79,7 @@ func (s *rawServer) batches() [][]byte {
 	case "large": // more than a batch may hold, and a true one otherwise
 		var all [][]byte
 		b := good(5000)
-		for len(b.Strings) < 40 {
+		for len(b.Strings) < 200 {
 			b.Strings = append(b.Strings, string(make([]byte, 60<<10)))
 		}
 		return append(all, encode(b))
