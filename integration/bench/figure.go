@@ -54,6 +54,14 @@ type peer struct {
 	err   error
 }
 
+// newPeer is a peer's median, or why there is none.
+func newPeer(name string, err error, values []float64) peer {
+	if err != nil {
+		return peer{name: name, err: err}
+	}
+	return peer{name: name, value: median(values)}
+}
+
 // goal is what a figure must and should reach; zero is none.
 type goal struct{ must, aim float64 }
 

@@ -138,13 +138,30 @@ func ceilometerPayload(b *bench, tb parts.TB) {
 	b.report("pipeline.ceilometer.disk.rate", "samples/s", goal{}, rates(onDisk))
 }
 
-// lightPayload measures what Telegraf can do as well.
+// lightPayload measures what Telegraf can do as well, beside it and in turn.
 func lightPayload(b *bench, tb parts.TB) {
-	var own []throughput
+	var own, inside, outside []throughput
+	var missing error
+	var t telegraf
+	if b.peers {
+		t, missing = b.buildTelegraf()
+	}
 	for range b.runs {
 		own = append(own, b.runPipeline(tb, "light", "memory"))
+		if b.peers && missing == nil {
+			inside = append(inside, b.telegrafInProcess(tb, t))
+			outside = append(outside, b.telegrafExternal(tb, t))
+		}
 	}
-	const unit = "CPU-s/Msample"
-	b.report("pipeline.light.cpu", unit, goal{2.0, 1.6}, costs(own))
-	b.report("pipeline.light.rate", "samples/s", goal{}, rates(own))
+	peers := func(values func([]throughput) []float64) []peer {
+		if !b.peers {
+			return nil
+		}
+		return []peer{
+			newPeer("Telegraf "+telegrafVersion+", in-process", missing, values(inside)),
+			newPeer("Telegraf "+telegrafVersion+", external plugins", missing, values(outside)),
+		}
+	}
+	b.report("pipeline.light.cpu", "CPU-s/Msample", goal{2.0, 1.6}, costs(own), peers(costs)...)
+	b.report("pipeline.light.rate", "samples/s", goal{}, rates(own), peers(rates)...)
 }
