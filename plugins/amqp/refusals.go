@@ -31,7 +31,8 @@ type refusals struct {
 	limit  int64
 
 	mu      sync.Mutex
-	file    *os.File // nil when nothing is to be kept or can be
+	path    string // empty when nothing is to be kept or can be
+	file    *os.File
 	size    int64
 	full    bool
 	counts  map[string]int // by reason, since the last report
@@ -51,17 +52,34 @@ func newRefusals(n *notification, env sdk.Env) (*refusals, error) {
 	if err := os.MkdirAll(env.StateDir, 0o700); err != nil {
 		return nil, fmt.Errorf("cannot make state folder: %w", err)
 	}
-	file, err := os.OpenFile(filepath.Join(env.StateDir, refusedFile), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	r.path = filepath.Join(env.StateDir, refusedFile)
+	return r, r.open()
+}
+
+// open opens the file, unless it is open and still where it was: an operator moves
+// a full one away.
+func (r *refusals) open() error {
+	if r.file != nil {
+		there, err := os.Stat(r.path)
+		here, err2 := r.file.Stat()
+		if err == nil && err2 == nil && os.SameFile(there, here) {
+			r.size = here.Size()
+			return nil
+		}
+		r.file.Close()
+		r.file = nil
+	}
+	file, err := os.OpenFile(r.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("cannot keep refused messages: %w", err)
+		return fmt.Errorf("cannot keep refused messages: %w", err)
 	}
 	info, err := file.Stat()
 	if err != nil {
 		file.Close()
-		return nil, fmt.Errorf("cannot keep refused messages: %w", err)
+		return fmt.Errorf("cannot keep refused messages: %w", err)
 	}
 	r.file, r.size = file, info.Size()
-	return r, nil
+	return nil
 }
 
 func (r *refusals) close() error {
@@ -129,8 +147,11 @@ func (r *refusals) keep(lines ...line) fate {
 	if r.reject {
 		return fate{reject: true}
 	}
-	if r.file == nil {
+	if r.path == "" {
 		return fate{hold: true} // a trial run takes nothing away
+	}
+	if err := r.open(); err != nil {
+		return fate{err: err}
 	}
 	var data []byte
 	for _, l := range lines {
@@ -147,10 +168,11 @@ func (r *refusals) keep(lines ...line) fate {
 		if !r.full {
 			r.full = true
 			r.log.Error("the file of refused messages is full: further ones are rejected, and lost unless their queue has a dead-letter exchange",
-				"file", r.file.Name(), "bytes", r.size)
+				"file", r.path, "bytes", r.size)
 		}
 		return fate{reject: true}
 	}
+	r.full = false
 	n, err := r.file.Write(data)
 	r.size += int64(n)
 	if err == nil {
