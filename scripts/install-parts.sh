@@ -13,6 +13,7 @@ qemu-system-x86        /usr/bin/qemu-system-x86_64
 qemu-utils             /usr/bin/qemu-img
 influxdb               /usr/bin/influxd
 victoria-metrics       /usr/bin/victoria-metrics
+python3-grpcio         /usr/lib/python3/dist-packages/grpc/__init__.py
 iproute2               /usr/sbin/ip
 util-linux             /usr/bin/unshare
 curl                   /usr/bin/curl

@@ -66,6 +66,6 @@ func TLSConfig(identity []byte) (*tls.Config, error) {
 	return &tls.Config{
 		Certificates: []tls.Certificate{pair}, RootCAs: pool, ClientCAs: pool,
 		ClientAuth: tls.RequireAndVerifyClientCert, ServerName: identityName,
-		MinVersion: tls.VersionTLS13, CurvePreferences: []tls.CurveID{tls.X25519},
+		MinVersion: tls.VersionTLS13, CurvePreferences: []tls.CurveID{tls.X25519, tls.CurveP256}, // the second for the gRPC of other languages
 	}, nil
 }
