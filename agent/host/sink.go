@@ -180,10 +180,13 @@ func (s *sink) bury(data []byte, reason string, rows []uint32, all uint64) (uint
 	return n, err
 }
 
-// stop goes on publishing until the spool is empty, the publisher is in trouble,
-// or ctx ends. What is left stays on disk.
+// stop goes on publishing until the spool is empty, the publisher is in trouble or
+// does not run, or ctx ends. What is left stays on disk.
 func (s *sink) stop(ctx context.Context) {
 	for ctx.Err() == nil && s.trouble.now() == nil {
+		if state, _ := s.instance.Status(); state != supervisor.Ready {
+			break
+		}
 		st := s.spool.Stats()
 		if st.Waiting.Entries+st.Pending.Entries == 0 {
 			break

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -144,7 +145,7 @@ func (s *source) poll(ctx, work context.Context) {
 }
 
 // pollOnce polls and waits, within the poll's deadline, until what was polled is
-// in the spools.
+// in the spools, or stuck on its way there.
 func (s *source) pollOnce(ctx context.Context) {
 	durable := make(chan struct{})
 	f := newFate(func(error) { close(durable) })
@@ -171,14 +172,36 @@ func (s *source) pollOnce(ctx context.Context) {
 			s.log.Debug("poll failed", "error", err)
 		}
 	}
-	rest := time.NewTimer(s.config.Timeout - time.Since(begun))
+	s.awaitDurable(ctx, durable, s.config.Timeout-time.Since(begun))
+}
+
+// awaitDurable waits until what was polled is in the spools. It does not wait for
+// a transformer that does not answer: that would keep the next poll's samples from
+// the other pipelines.
+func (s *source) awaitDurable(ctx context.Context, durable <-chan struct{}, atMost time.Duration) {
+	rest := time.NewTimer(atMost)
 	defer rest.Stop()
-	select {
-	case <-durable:
-	case <-rest.C:
-	case <-ctx.Done():
+	look := time.NewTicker(stallCheck)
+	defer look.Stop()
+	for {
+		select {
+		case <-durable:
+			return
+		case <-rest.C:
+			return
+		case <-ctx.Done():
+			return
+		case <-look.C:
+			if slices.ContainsFunc(*s.routes.Load(), func(p *pipeline) bool { return p.stalled.Load() }) {
+				return
+			}
+		}
 	}
 }
+
+// stallCheck is how often a poll that waits for its samples looks whether a
+// transformer still answers.
+const stallCheck = 50 * time.Millisecond
 
 // gather polls once and routes each batch as it comes.
 func (s *source) gather(ctx context.Context, f *fate) error {

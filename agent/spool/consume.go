@@ -150,7 +150,7 @@ func (s *Spool) fromMemory(seg *segment) (Delivery, bool) {
 }
 
 func (s *Spool) handOut(seg *segment, e Entry, seq uint64, at int64) Delivery {
-	s.outstanding.push(seq)
+	s.outstanding.push(handed{seq, e.Samples})
 	return Delivery{
 		Entry: e,
 		Time:  time.Unix(0, at),
@@ -178,8 +178,9 @@ func (s *Spool) read(at place, tail int64, end totals) (record, []byte, int64, e
 // Ack says that the consumer has taken d, so that it is never delivered again
 // (but see the package comment on power losses). Deliveries are acknowledged in
 // the order in which Next returned them, otherwise Ack returns ErrOrder.
-// Acknowledging what was acknowledged, dropped, or handed out before a Rewind is
-// harmless and does nothing. A position that cannot be written to disk is no
+// What a full spool dropped after it was handed out counts as acknowledged then, and
+// as dropped after a Rewind. Acknowledging what was acknowledged, or handed out
+// before a Rewind, is harmless and does nothing. A position that cannot be written to disk is no
 // error of Ack: it is logged and shown in Stats.
 func (s *Spool) Ack(d Delivery) error {
 	s.ackMu.Lock()
@@ -189,11 +190,18 @@ func (s *Spool) Ack(d Delivery) error {
 		s.unlock()
 		return ErrClosed
 	}
+	if samples, ok := s.orphans[d.seq]; ok && d.epoch == s.epoch {
+		delete(s.orphans, d.seq)
+		s.ackedCount.add(one(samples))
+		s.waiting.sub(one(samples))
+		s.unlock()
+		return nil
+	}
 	if d.seg == nil || d.epoch != s.epoch || d.seq < s.acked.seq || d.seg.removed {
 		s.unlock()
 		return nil
 	}
-	if s.outstanding.len() == 0 || *s.outstanding.front() != d.seq {
+	if s.outstanding.len() == 0 || s.outstanding.front().seq != d.seq {
 		s.unlock()
 		return fmt.Errorf("%w: entry %d", ErrOrder, d.seq)
 	}
@@ -221,6 +229,11 @@ func (s *Spool) Rewind() {
 	s.mu.Lock()
 	s.epoch++
 	s.outstanding.clear()
+	for _, samples := range s.orphans {
+		s.dropped.Full.add(one(samples))
+		s.waiting.sub(one(samples))
+	}
+	clear(s.orphans)
 	s.cursor = s.acked
 	s.window.drop()
 	s.arrived.broadcast()

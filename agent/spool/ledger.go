@@ -77,9 +77,12 @@ type ledger struct {
 	rollAt      int64         // bytes at which a new segment is started
 	end         totals        // after the newest entry
 	acked       place         // of the first entry not acknowledged
-	outstanding queue[uint64] // numbers of the entries handed out since
-	bytes       int64         // of all segs
-	full        bool
+	outstanding queue[handed] // entries handed out since
+	// orphans are entries that were handed out and whose segment was dropped then:
+	// samples by number. They wait until the consumer says what became of them.
+	orphans map[uint64]uint32
+	bytes   int64 // of all segs
+	full    bool
 
 	recovered, appended, ackedCount, waiting Count
 	dropped                                  Dropped
@@ -91,6 +94,12 @@ type ledger struct {
 // mustRoll tells whether an entry of this size needs a segment after seg.
 func (l *ledger) mustRoll(seg *segment, size int64) bool {
 	return seg == nil || seg.total.Entries > 0 && seg.bytes+size > l.rollAt
+}
+
+// handed is an entry that the consumer has.
+type handed struct {
+	seq     uint64
+	samples uint32
 }
 
 // enlist makes seg the active one.
@@ -152,16 +161,27 @@ func (s *Spool) reclaim() bool {
 }
 
 // dropOldest drops the oldest segment without held entries and tells whether
-// there was one. The active one is ended for it only when evenActive.
+// there was one. The active one is ended for it only when evenActive. What the
+// consumer has of it is not dropped yet: it may well be published.
 func (s *Spool) dropOldest(evenActive bool) bool {
 	for _, seg := range s.segs {
 		if seg.held > 0 || seg == s.active && !evenActive {
 			continue
 		}
 		left := seg.left()
+		s.outstanding.delete(func(h handed) bool {
+			if h.seq < seg.first.seq || h.seq >= seg.end().seq {
+				return false
+			}
+			if s.orphans == nil {
+				s.orphans = make(map[uint64]uint32)
+			}
+			s.orphans[h.seq] = h.samples
+			left.sub(one(h.samples))
+			return true
+		})
 		s.dropped.Full.add(left)
 		s.waiting.sub(left)
-		s.outstanding.delete(func(seq uint64) bool { return seq >= seg.first.seq && seq < seg.end().seq })
 		if seg == s.active {
 			s.active = nil
 		}

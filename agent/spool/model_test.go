@@ -14,8 +14,9 @@ import (
 type model struct {
 	limit, segmentSize int64
 	segs               []*modelSegment
-	open               bool // the last segment takes entries
-	cursor             int  // number of entries handed out since acked
+	open               bool  // the last segment takes entries
+	cursor             int   // number of entries handed out since acked
+	orphans            Count // handed out, then dropped, and not settled yet
 	dropped            Count
 	acked              Count
 }
@@ -65,8 +66,12 @@ func (m *model) drop() bool {
 			before += len(waiting)
 			continue
 		}
-		for _, e := range waiting {
-			m.dropped.add(one(e.Samples))
+		for n, e := range waiting {
+			if before+n < m.cursor {
+				m.orphans.add(one(e.Samples))
+			} else {
+				m.dropped.add(one(e.Samples))
+			}
 		}
 		if m.cursor > before {
 			m.cursor = max(before, m.cursor-len(waiting))
@@ -176,7 +181,10 @@ func againstModel(t *testing.T, dir string, seed uint64) {
 			}
 		case op < 93:
 			if len(out) > 0 {
-				if !out[0].seg.removed {
+				if n := one(out[0].Samples); out[0].seg.removed {
+					m.orphans.sub(n)
+					m.acked.add(n)
+				} else {
 					m.ack()
 				}
 				mustAck(t, s, out[0])
@@ -185,10 +193,12 @@ func againstModel(t *testing.T, dir string, seed uint64) {
 		case op < 97:
 			s.Rewind()
 			m.cursor, out = 0, nil
+			m.dropped.add(m.orphans)
+			m.orphans = Count{}
 		case dir != "":
 			closeSpool(t, s)
 			s = open(t, o)
-			m.cursor, out, m.open = 0, nil, false
+			m.cursor, out, m.open, m.orphans = 0, nil, false, Count{}
 			m.tidy()
 			m.dropped, m.acked, appended, recovered = Count{}, Count{}, Count{}, Count{}
 			for _, e := range m.waiting() {
@@ -197,7 +207,7 @@ func againstModel(t *testing.T, dir string, seed uint64) {
 		}
 		st := s.Stats()
 		checkBalance(t, st)
-		var waiting Count
+		waiting := m.orphans
 		for _, e := range m.waiting() {
 			waiting.add(one(e.Samples))
 		}

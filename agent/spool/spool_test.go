@@ -128,13 +128,13 @@ func TestFullDropsOldestPolledSegments(t *testing.T) {
 		mustAppendMany(t, s, 16, 17, 202)
 		st := s.Stats()
 		checkBalance(t, st)
-		if !st.Full || st.Dropped.Full != (Count{2, 3 + 4}) {
+		if !st.Full || st.Dropped.Full != (Count{}) || st.Waiting.Entries != 18 {
 			t.Fatalf("stats %+v", st)
 		}
-		for _, d := range handedOut { // 2 and 3 are gone
+		for _, d := range handedOut { // 2 and 3 are gone from the spool and were not lost
 			mustAck(t, s, d)
 		}
-		if st := s.Stats(); st.Acked != (Count{3, 1 + 2 + 5}) {
+		if st := s.Stats(); st.Acked != (Count{5, 1 + 2 + 3 + 4 + 5}) {
 			t.Fatalf("stats %+v", st)
 		}
 		wantNumbers(t, drain(t, s), sequence(5, 17)...)
@@ -143,6 +143,28 @@ func TestFullDropsOldestPolledSegments(t *testing.T) {
 		if st.Full || log.count("spool is full") != 1 || log.count("room again") != 1 {
 			t.Fatalf("full %v, log:\n%s", st.Full, log.b.String())
 		}
+	})
+}
+
+func TestHandedOutAndDroppedIsLostWithRewind(t *testing.T) {
+	onDiskAndInMemory(t, func(t *testing.T, dir string) {
+		s := open(t, Options{Dir: dir, SegmentSize: 500, Limit: 1000})
+		for n := range 4 {
+			mustAppend(t, s, entry(n, 202))
+		}
+		first := mustNext(t, s)
+		mustAppend(t, s, entry(4, 202)) // drops 0 and 1
+		if st := s.Stats(); st.Dropped.Full != (Count{1, 2}) || st.Waiting.Entries != 4 {
+			t.Fatalf("stats %+v", st)
+		}
+		s.Rewind()
+		mustAck(t, s, first) // too late
+		st := s.Stats()
+		checkBalance(t, st)
+		if st.Dropped.Full != (Count{2, 1 + 2}) || st.Acked != (Count{}) {
+			t.Fatalf("stats %+v", st)
+		}
+		wantNumbers(t, drain(t, s), 2, 3, 4)
 	})
 }
 
