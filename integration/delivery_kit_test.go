@@ -33,13 +33,6 @@ func arrived(samples []sdk.Sample) map[int]int {
 	return n
 }
 
-// merge adds counts.
-func merge(to, from map[int]int) {
-	for n, times := range from {
-		to[n] += times
-	}
-}
-
 // last is the number up to which a generator finished polls.
 func last(t *testing.T, a *Agent, generator string) int {
 	t.Helper()
@@ -144,19 +137,14 @@ func lastIn(path string) (int, error) {
 	return int(s.Volume), err
 }
 
-// awaitEmpty waits until nothing waits in pipelines and spools.
-func awaitEmpty(t *testing.T, a *Agent) {
+// awaitDrained waits until a moment at which little waits in the spools, so that
+// a stop has time for it.
+func awaitDrained(t *testing.T, a *Agent) {
 	t.Helper()
-	Eventually(t, "nothing waits any more", func() error {
-		s := a.Status()
-		for _, p := range s.Pipelines {
-			if p.Waiting > 0 {
-				return fmt.Errorf("%d wait in pipeline %s", p.Waiting, p.Name)
-			}
-		}
-		for _, k := range s.Sinks {
-			if k.Waiting+k.Pending > 0 {
-				return fmt.Errorf("%d wait for %s", k.Waiting+k.Pending, k.Publisher)
+	Eventually(t, "the spools are next to empty", func() error {
+		for _, k := range a.Status().Sinks {
+			if k.Oldest > time.Second {
+				return fmt.Errorf("%d wait for %s, since %v", k.Waiting, k.Publisher, k.Oldest)
 			}
 		}
 		return nil
@@ -326,4 +314,11 @@ func (a *Agent) mkdir(name string) {
 	if err := os.Mkdir(a.Path(name), 0o750); err != nil {
 		a.tb.Fatalf("cannot make a folder: %v", err)
 	}
+}
+
+// queueLimit sets how much may wait for the transformers of a pipeline; call it
+// before Start.
+func (a *Agent) queueLimit(limit string) {
+	a.tb.Helper()
+	a.write("nepho.toml", a.read("nepho.toml")+fmt.Sprintf("queue_limit = %q\n", limit))
 }
