@@ -94,6 +94,9 @@ func TestManualsAreComplete(t *testing.T) {
 	each(t, func(t *testing.T, kind string, p sdk.Plugin) {
 		path := manual(kind, p.Name)
 		text := read(t, path)
+		if !isHosts(kind, p.Name) && (!strings.HasPrefix(text, "# "+p.Name+": ") || !strings.Contains(text, "\n## Options\n")) {
+			t.Errorf("%s is not entitled \"# %s: ...\", or has no chapter \"## Options\"", path, p.Name)
+		}
 		for _, o := range leaves(sdkconfig.Options(p.New()), "") {
 			if !names(text, o.path) {
 				t.Errorf("%s does not name option %s", path, o.path)

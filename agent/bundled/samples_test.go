@@ -23,6 +23,9 @@ func TestSamplesAreRight(t *testing.T) {
 		if c := checkText(t, "the sample as it stands", text); len(c.Instances) == 0 || c.Instances[0].Plugin != p.Name {
 			t.Fatalf("the sample has no %s", p.Name)
 		}
+		if !strings.HasPrefix(text, "# ") || strings.Contains(text, "\n##") {
+			t.Errorf("the sample does not begin with a line on what the plugin does, or has comments with two marks")
+		}
 		s := takeApart(text)
 		if own := fmt.Sprintf("[[%s.%s]]", kind, p.Name); s.headers[0] != own {
 			t.Errorf("the sample begins with %s instead of %s", s.headers[0], own)
