@@ -45,19 +45,6 @@ func TestValidate(t *testing.T) {
 	f(`urls = ["amqp://u:hush@x:y"]`, "urls[0]")
 }
 
-func TestSampleIsValid(t *testing.T) {
-	text := strings.ReplaceAll(sample, "\n# ", "\n")
-	text = strings.NewReplacer("[[publisher.amqp]]", "", `hash_header = ""`, "", `cert = "", key = "", `, "").Replace(text)
-	if _, problems := check(t, text); len(problems) > 0 {
-		t.Errorf("with every option set: %v", config.Join(problems))
-	}
-	for _, o := range config.Options(&publisher{}) {
-		if !strings.Contains(sample, o.Name) {
-			t.Errorf("option %s is missing", o.Name)
-		}
-	}
-}
-
 func TestDefaultRoutingKeys(t *testing.T) {
 	f := func(toml, key, eventKey string) {
 		t.Helper()

@@ -43,18 +43,6 @@ func TestValidate(t *testing.T) {
 	f(`prefetch = 0`, "prefetch")
 }
 
-func TestSampleIsValid(t *testing.T) {
-	text := strings.ReplaceAll(sample, "\n# ", "\n")
-	if problems := check(t, strings.NewReplacer("[[notification.amqp]]", "", "[[notification.amqp.bindings]]", "[[bindings]]").Replace(text)); len(problems) > 0 {
-		t.Errorf("with every option set: %v", config.Join(problems))
-	}
-	for _, o := range config.Options(&notification{}) {
-		if !strings.Contains(sample, o.Name) {
-			t.Errorf("option %s is missing", o.Name)
-		}
-	}
-}
-
 func TestPauseGrowsToItsLimit(t *testing.T) {
 	var p pause
 	for range 10 {
