@@ -29,6 +29,7 @@ func TestMain(m *testing.M) {
 		"picky":     {Name: "picky", Summary: "Refuses negative volumes.", Publisher: func() sdk.Publisher { return &picky{} }},
 		"shelf":     {Name: "shelf", Summary: "Keeps samples.", Storage: func() sdk.Storage { return &shelf{} }},
 		"threshold": {Name: "threshold", Summary: "Watches a mean.", Alarm: func() sdk.Alarm { return &threshold{} }},
+		"careless":  carelessPlugin(),
 	}
 	if os.Getenv(which) == "noisy" {
 		fmt.Println("printed before Serve")

@@ -1,0 +1,61 @@
+package sdk_test
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nephoscope/nepho/sdk"
+	"github.com/nephoscope/nepho/sdk/sdktest"
+)
+
+// careless does what Conform is there to find.
+type careless struct {
+	Undocumented int `toml:"undocumented"`
+}
+
+func (c *careless) Start(context.Context, sdk.Env) error {
+	go func() { select {} }()
+	return nil
+}
+
+func (c *careless) Poll(context.Context, *sdk.Builder) error {
+	time.Sleep(3 * time.Second)
+	return nil
+}
+
+func carelessPlugin() sdk.Plugin {
+	return sdk.Plugin{Name: "Care-Less", Pollster: func() sdk.Pollster { return &careless{} }}
+}
+
+const failing = "NEPHO_TEST_FAILING"
+
+// TestCareless fails when TestConformFinds runs it.
+func TestCareless(t *testing.T) {
+	if os.Getenv(failing) != "" {
+		sdktest.Conform(t, sdktest.Options{Env: plugin("careless")})
+	}
+}
+
+func TestConformFinds(t *testing.T) {
+	cmd := exec.Command(os.Args[0], "-test.run=^TestCareless$")
+	cmd.Env = append(os.Environ(), failing+"=yes")
+	out, err := cmd.CombinedOutput()
+	if err == nil {
+		t.Error("the careless plugin passes")
+	}
+	for _, finding := range []string{
+		`name "Care-Less"`, `summary ""`, `option "undocumented" has no doc tag`,
+		"the call goes on a second after its context has ended", "left 12 goroutines",
+	} {
+		if !strings.Contains(string(out), finding) {
+			t.Errorf("it is not told: %s", finding)
+		}
+	}
+	if t.Failed() {
+		t.Logf("%s", out)
+	}
+}
