@@ -35,7 +35,7 @@ func blocks(t *testing.T, manual, chapter string) []block {
 		text = text[:end[0]]
 	}
 	var list []block
-	for _, m := range regexp.MustCompile("(?ms)^```(\\w+)\\n(.*?)^```").FindAllStringSubmatch(text, -1) {
+	for _, m := range regexp.MustCompile("(?ms)^```(\\w*)\\n(.*?)^```").FindAllStringSubmatch(text, -1) {
 		list = append(list, block{m[1], m[2]})
 	}
 	if len(list) == 0 {
@@ -137,7 +137,42 @@ func TestFiveMinutes(t *testing.T) {
 
 // The plugin in the introduction is built as its author would, outside of this
 // tree, is started by hand, and then measures.
-func TestPluginInThirtyLines(t *testing.T) {
+func TestPluginOfREADME(t *testing.T) {
+	a := build(t, "README.md", "## A plugin in 30 lines", func(author *Agent, line, out string) {
+		if strings.HasPrefix(line, "./") && !strings.Contains(out, "hello.length  5 ") {
+			t.Errorf("%s: there is no sample:\n%s", line, out)
+		}
+	})
+	measures(t, a, "hello", func(s sdk.Sample) bool {
+		return s.Name == "hello.length" && s.Volume == float64(len("good morning")) && s.Metadata["greeting"] == "good morning"
+	})
+}
+
+// So is the one in the guide for authors.
+func TestPluginOfGuide(t *testing.T) {
+	a := build(t, "docs/PLUGINS.md", "## A pollster in 30 lines", func(*Agent, string, string) {})
+	spool := a.Path("mail")
+	if err := os.Mkdir(spool, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"one", "two", "three"} {
+		a.write("mail/"+name, "")
+	}
+	text, err := os.ReadFile(a.Path("conf.d/test.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Configure(strings.Replace(string(text), "/var/spool/mail", spool, 1))
+	measures(t, a, "mail", func(s sdk.Sample) bool {
+		return s.Name == "mail.files" && s.Volume == 3 && s.ResourceID == spool
+	})
+}
+
+// build follows a chapter: it writes down the program and runs the commands, which
+// told gets the output of. The agent has the plugin, and the chapter's
+// configuration with a publisher to data.json.
+func build(t *testing.T, manual, chapter string, told func(a *Agent, line, out string)) *Agent {
+	t.Helper()
 	a := NewAgent(t, "")
 	onPath(t, a)
 	root, err := filepath.Abs("..")
@@ -149,38 +184,52 @@ func TestPluginInThirtyLines(t *testing.T) {
 	if err := os.Mkdir(dir, 0o750); err != nil {
 		t.Fatal(err)
 	}
-	options := ""
-	for _, b := range blocks(t, "README.md", "## A plugin in 30 lines") {
+	for _, b := range blocks(t, manual, chapter) {
 		switch b.language {
 		case "go":
 			if n := strings.Count(b.text, "\n"); n > 30 {
-				t.Errorf("it has %d lines", n)
+				t.Errorf("the program has %d lines", n)
 			}
 			a.write("author/main.go", b.text)
-		case "sh":
-			for _, line := range b.commands() {
-				out := shell(t, a, dir, line)
-				if strings.HasPrefix(line, "./") && !strings.Contains(out, "hello.length  5 ") {
-					t.Errorf("%s: there is no sample:\n%s", line, out)
-				}
-			}
 		case "toml":
-			options = b.text
+			a.Configure(b.text + "\n[[publisher.file]]\npath = '${DIR}/data.json'\n")
+		default:
+			for _, line := range b.commands() {
+				if strings.HasPrefix(line, "sudo ") {
+					continue // done below
+				}
+				// The module is this tree's, not one that was released.
+				if !strings.Contains(b.text, "-replace") {
+					line = strings.Replace(line, "go mod tidy", "go mod edit -replace github.com/nephoscope/nepho/sdk=$NEPHO/sdk && go mod tidy", 1)
+				}
+				told(a, line, shell(t, a, dir, line))
+			}
 		}
 	}
-	if err := os.Rename(filepath.Join(dir, "nepho-pollster-hello"), a.Path("plugins", "nepho-pollster-hello")); err != nil {
+	built, err := filepath.Glob(filepath.Join(dir, "nepho-*"))
+	if err != nil || len(built) != 1 {
+		t.Fatalf("built is %v, %v", built, err)
+	}
+	if err := os.Rename(built[0], a.Path("plugins", filepath.Base(built[0]))); err != nil {
 		t.Fatal(err)
 	}
-	a.Configure(options + "\n[[publisher.file]]\npath = '${DIR}/hello.json'\n")
-	if out, log, code := a.Run("test", "hello"); code != 0 || !strings.Contains(out, "hello.length") {
-		t.Errorf("nepho test: code %d\n%s%s", code, out, log)
+	return a
+}
+
+// measures tries the pollster in every way.
+func measures(t *testing.T, a *Agent, name string, right func(sdk.Sample) bool) {
+	t.Helper()
+	for _, command := range [][]string{{"check"}, {"config", name}, {"test", name}} {
+		if out, log, code := a.Run(command...); code != 0 || !strings.Contains(out, name) && command[0] != "check" {
+			t.Errorf("nepho %v: code %d\n%s%s", command, code, out, log)
+		}
 	}
-	if out, _, code := a.Run("plugins"); code != 0 || !regexp.MustCompile(`(?m)^pollster +hello .*sha256:`).MatchString(out) {
+	if out, _, code := a.Run("plugins"); code != 0 || !regexp.MustCompile(`(?m)^pollster +`+name+` .*sha256:`).MatchString(out) {
 		t.Errorf("nepho plugins: code %d\n%s", code, out)
 	}
 	a.Start()
 	Eventually(t, "the plugin's sample is published", func() error {
-		if s := a.Samples("hello.json"); len(s) == 0 || s[0].Volume != float64(len("good morning")) || s[0].Metadata["greeting"] != "good morning" {
+		if s := a.Samples("data.json"); len(s) == 0 || !right(s[0]) {
 			return fmt.Errorf("there is %v", s)
 		}
 		return nil
