@@ -320,3 +320,9 @@ func awaitFlow(tb parts.TB, a *Agent, file string, more int) {
 		return want(now >= before+more, "%d more are", now-before)
 	})
 }
+
+func regexpMatch(pattern, s string) bool { return regexp.MustCompile(pattern).MatchString(s) }
+
+func regexpReplace(pattern, s, by string) string {
+	return regexp.MustCompile(pattern).ReplaceAllString(s, by)
+}

@@ -58,6 +58,7 @@ type Config struct {
 	Files []string
 
 	byName map[string]*Instance
+	unread bool // a file could not be read or parsed, which may define more names
 }
 
 // Agent is the [agent] table: the host's own options and the instances' defaults.

@@ -46,7 +46,6 @@ func Load(o Options) (*Config, []Problem) {
 	l.agent.Pos = Pos{File: o.File, Line: 1}
 
 	tables := []*sdkconfig.Table{l.file(o.File)}
-	// Where an unread file might have defined a name, no name is known to be wrong.
 	for _, name := range l.included(tables[0]) {
 		tables = append(tables, l.file(name))
 	}
@@ -60,11 +59,10 @@ func Load(o Options) (*Config, []Problem) {
 	for _, t := range tables {
 		l.pipelines(t)
 	}
-	if !l.unread {
-		l.problems = append(l.problems, l.config.checkPipelines()...)
-		if !l.broken {
-			l.problems = append(l.problems, l.config.unused()...)
-		}
+	l.config.unread = l.unread
+	l.problems = append(l.problems, l.config.checkPipelines()...)
+	if !l.unread && !l.broken {
+		l.problems = append(l.problems, l.config.unused()...)
 	}
 	if len(l.config.Pipelines) == 0 {
 		l.config.Implicit = true

@@ -229,12 +229,13 @@ func TestProblemsOfFiles(t *testing.T) {
 /nepho.toml:2:12: agent.include[0]: cannot read /a.toml
 /nepho.toml:2:22: agent.include[1]: pattern "[": syntax error in pattern
 /nepho.toml:2:27: agent.include[2]: expected a string, got integer 5`)
-	// A name that the broken file may define is not called wrong.
+	// A name that the broken file may define is reported with that doubt.
 	f(files{
 		"/nepho.toml":    "[[pollster.a]]\n[[pipeline]]\nname = 'p'\nsources = ['a', 'b']\npublishers = ['c']\nx = 1",
 		"/conf.d/b.toml": "[[pollster.b]]\nx =",
 	}, `
 /conf.d/b.toml:2:3: not valid TOML: expected value, not end of input
+/nepho.toml:5:15: pipeline.publishers[0]: no instance is called "c" (or is it in the file that cannot be read?)
 /nepho.toml:6:1: pipeline.x: unknown option (known options: events, meters, name, publishers, sources, transformers)`)
 	f(files{
 		"/nepho.toml":    "[agent]\ninterval = '10s'\n[[publisher.x]]",

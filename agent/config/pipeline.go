@@ -107,7 +107,11 @@ func (r *role) check(c *Config) []Problem {
 		case slices.Index(r.names, name) < i:
 			add("", "%q is listed twice", name)
 		case instance == nil:
-			add(r.suggestion(c, name), "no instance is called %q", name)
+			hint := r.suggestion(c, name)
+			if c.unread {
+				hint = strings.TrimPrefix(hint+"; or is it in the file that cannot be read?", "; ")
+			}
+			add(hint, "no instance is called %q", name)
 		case !r.suits(instance.Kind):
 			add("", "%q is %s, not a %s", name, article(instance.Kind), r.what)
 		}

@@ -88,6 +88,8 @@ func describe(kind string) sdk.Plugin {
 		p.Transformer = func() sdk.Transformer { return new(transformer) }
 	case "publisher":
 		p.Publisher = func() sdk.Publisher { return new(publisher) }
+	case "alarm":
+		p.Alarm = func() sdk.Alarm { return new(alarm) }
 	case "notification":
 		p.Notification = func() sdk.Notification { return new(notification) }
 	default:

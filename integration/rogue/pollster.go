@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nephoscope/nepho/sdk"
+	"github.com/nephoscope/nepho/sdk/config"
 )
 
 // pollster gives samples of the meter "number", volume 0, 1, 2 and so on, over
@@ -34,7 +35,7 @@ func (p *pollster) Validate() error {
 		select {}
 	}
 	if p.Mode == "bad-option" {
-		return errors.New("mode: this plugin dislikes its options")
+		return config.KeyError("mode", "this plugin dislikes its options")
 	}
 	return nil
 }

@@ -98,3 +98,15 @@ func (p *publisher) Publish(_ context.Context, b *sdk.Batch) error {
 	}
 	return nil
 }
+
+// alarm takes what it is given and says nothing.
+type alarm struct{ poison }
+
+// Publish implements sdk.Alarm.
+func (a *alarm) Publish(_ context.Context, b *sdk.Batch) error { return a.take(b) }
+
+// Watch implements sdk.Alarm.
+func (a *alarm) Watch(ctx context.Context, _ sdk.Host) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
