@@ -232,3 +232,18 @@ func TestDescribe(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// A host that has a poll's summary may poll again at once.
+func TestPollAgainAtOnce(t *testing.T) {
+	s := serve(t, pollster(func(context.Context, *Builder) error { return nil }))
+	s.start("")
+	for range 300 {
+		stream, err := s.Pollster.Poll(t.Context(), &wire.PollRequest{Instance: "i"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m, err := stream.Recv(); err != nil || m.Summary == nil {
+			t.Fatalf("%v, error %v", m, err)
+		}
+	}
+}

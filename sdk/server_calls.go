@@ -14,11 +14,20 @@ import (
 // errCallOver is what a builder hears that outlives its call.
 var errCallOver = errors.New("the call that the samples belong to is over")
 
-// Poll implements the service Pollster.
+// Poll implements the service Pollster. The call is over before the summary is
+// sent, for the host may poll again as soon as it has that.
 func (s *server) Poll(r *wire.PollRequest, stream grpc.ServerStreamingServer[wire.PollReply]) error {
-	in, leave, err := s.call(r.Instance)
+	summary, err := s.poll(r.Instance, stream)
 	if err != nil {
 		return err
+	}
+	return stream.Send(&wire.PollReply{Summary: summary})
+}
+
+func (s *server) poll(name string, stream grpc.ServerStreamingServer[wire.PollReply]) (*wire.PollSummary, error) {
+	in, leave, err := s.call(name)
+	if err != nil {
+		return nil, err
 	}
 	defer leave()
 	o := in.output(func(data []byte) error { return stream.Send(&wire.PollReply{Batch: data}) })
@@ -31,7 +40,7 @@ func (s *server) Poll(r *wire.PollRequest, stream grpc.ServerStreamingServer[wir
 	b.Flush()
 	summary := &wire.PollSummary{Error: describeError(errors.Join(err, b.Err()))}
 	summary.Resources, summary.Failed = in.each.counts()
-	return stream.Send(&wire.PollReply{Summary: summary})
+	return summary, nil
 }
 
 // shortly ends a call's context a little before the host stops listening, so that
