@@ -24,8 +24,9 @@ type Key struct{ Meter, Resource string }
 //
 // A value type that implements encoding.BinaryAppender and, on its pointer,
 // encoding.BinaryUnmarshaler is stored in that form; any other as JSON, which is
-// slower. A State belongs to one instance and, like its calls, to one goroutine
-// at a time.
+// slower. Values are replaced, by Set and Swap: what a pointer or a map in one
+// leads to must not be changed, for it could not be taken back. A State belongs to
+// one instance and, like its calls, to one goroutine at a time.
 type State[V any] struct {
 	cells  []cell[V]
 	index  map[Key]uint32
