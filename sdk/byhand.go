@@ -155,7 +155,8 @@ func trial(ctx context.Context, p Plugin, options *config.Table, out, errs io.Wr
 		}
 		for _, s := range batch.Samples() {
 			n++
-			fmt.Fprintf(w, "%s\t%g\t%s\t%v\t%s\n", s.Name, s.Volume, s.Unit, s.Type, s.ResourceID)
+			volume := strconv.FormatFloat(s.Volume, 'f', -1, 64)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%v\t%s\n", s.Name, volume, s.Unit, s.Type, s.ResourceID)
 		}
 		return nil
 	}))

@@ -38,6 +38,8 @@ const (
 type Catalog struct {
 	// Bundled are the plugins of the host's own executable.
 	Bundled []sdk.Plugin
+	// Version is that of the executable and so of the bundled plugins.
+	Version string
 	// Self is that executable; it is started as "nepho plugin KIND/NAME".
 	Self string
 	// Dir is where other plugins lie, as nepho-KIND-NAME.
@@ -153,7 +155,7 @@ func processors(kind string) int {
 func (c *Catalog) Describe(i *config.Instance) (*config.Plugin, error) {
 	if i.Command == "" {
 		if p, ok := c.bundled(i.Kind, i.Plugin); ok {
-			d := &config.Plugin{Kind: i.Kind, Name: p.Name, Version: p.Version, Options: sdkconfig.Options(p.New())}
+			d := &config.Plugin{Kind: i.Kind, Name: p.Name, Version: c.Version, Options: sdkconfig.Options(p.New())}
 			for _, m := range p.Meters {
 				d.Meters = append(d.Meters, m.Name)
 			}
@@ -283,7 +285,7 @@ func (c *Catalog) List(ctx context.Context, describe bool) []Entry {
 	var list []Entry
 	for _, p := range c.Bundled {
 		kind, err := p.Kind()
-		list = append(list, Entry{Kind: string(kind), Name: p.Name, Version: p.Version, Summary: p.Summary, SDK: protocol.SDKVersion, Err: err})
+		list = append(list, Entry{Kind: string(kind), Name: p.Name, Version: c.Version, Summary: p.Summary, SDK: protocol.SDKVersion, Err: err})
 	}
 	files, _ := filepath.Glob(filepath.Join(c.Dir, "nepho-*-*"))
 	for _, path := range files {

@@ -174,7 +174,7 @@ func (a *App) catalog(dir string) (*catalog.Catalog, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &catalog.Catalog{Bundled: a.Bundled, Self: self, Dir: dir, SocketDir: sockets}, nil
+	return &catalog.Catalog{Bundled: a.Bundled, Version: a.Version, Self: self, Dir: dir, SocketDir: sockets}, nil
 }
 
 // logger makes the host's logger.

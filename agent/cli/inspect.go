@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -33,8 +34,16 @@ func (a *App) check(flags *flag.FlagSet, args []string) int {
 	if !ok {
 		return exitFailed
 	}
-	fmt.Fprintf(a.Stdout, "%s is right: %d instances, %d pipelines\n", strings.Join(c.Files, ", "), len(c.Instances), len(c.Pipelines))
+	fmt.Fprintf(a.Stdout, "%s is right: %s, %s\n", strings.Join(c.Files, ", "), count(len(c.Instances), "instance"), count(len(c.Pipelines), "pipeline"))
 	return exitOK
+}
+
+// count gives a number of things in words.
+func count(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 const testHelp = `
@@ -63,6 +72,9 @@ func (a *App) test(flags *flag.FlagSet, args []string) int {
 			return exitUsage
 		}
 	}
+	if c.Agent.LogLevel == "info" {
+		c.Agent.LogLevel = "warn" // that instances start is no news here
+	}
 	h := host.New(cat, a.Version, logger(a.Stderr, c.Agent))
 	w := tabwriter.NewWriter(a.Stdout, 0, 4, 2, ' ', 0)
 	last := ""
@@ -76,7 +88,8 @@ func (a *App) test(flags *flag.FlagSet, args []string) int {
 				fmt.Fprintf(a.Stdout, "%s\n", s.AppendJSON(nil))
 				continue
 			}
-			fmt.Fprintf(w, "%s\t%g\t%s\t%v\t%s\n", s.Name, s.Volume, s.Unit, s.Type, s.ResourceID)
+			volume := strconv.FormatFloat(s.Volume, 'f', -1, 64)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%v\t%s\n", s.Name, volume, s.Unit, s.Type, s.ResourceID)
 		}
 	}
 	err := h.Trial(context.Background(), c, flags.Args(), *polls, *every, show)

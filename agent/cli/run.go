@@ -78,6 +78,9 @@ func (a *App) run(flags *flag.FlagSet, args []string) int {
 			server.Close(ctx)
 		}()
 	}
+	for folder, rows := range host.Forgotten(c) {
+		log.Warn("samples wait in a spool that no pipeline empties: give a pipeline and its publisher their former names, or delete it", "spool", folder, "rows", rows)
+	}
 	if err := h.Apply(context.Background(), c); err != nil {
 		log.Error("some of the configuration cannot run", "error", err)
 	}

@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"math"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/nephoscope/nepho/agent/config"
+	"github.com/nephoscope/nepho/agent/spool"
 	"github.com/nephoscope/nepho/agent/supervisor"
 )
 
@@ -167,6 +170,34 @@ func (h *Host) Stop(ctx context.Context) {
 	h.set(func() { h.draining = true })
 	h.remove(ctx, kept{})
 	h.set(func() { h.config = new(config.Config) })
+}
+
+// Forgotten finds the spools that no pipeline of the configuration empties, and
+// how many samples wait there: those of a pipeline or a publisher that was renamed
+// or removed meanwhile.
+func Forgotten(c *config.Config) map[string]uint64 {
+	known := map[string]bool{}
+	for _, p := range c.Pipelines {
+		for _, publisher := range p.Publishers {
+			known[filepath.Join(c.Agent.DataDir, "spool", p.Name, publisher)] = true
+		}
+	}
+	waiting := map[string]uint64{}
+	folders, _ := filepath.Glob(filepath.Join(c.Agent.DataDir, "spool", "*", "*")) // the pattern is right
+	for _, folder := range folders {
+		if known[folder] {
+			continue
+		}
+		s, err := spool.Open(spool.Options{Dir: folder, Limit: math.MaxInt64 / 2})
+		if err != nil {
+			continue // not a spool, or damaged beyond looking at
+		}
+		if n := s.Stats().Waiting.Samples; n > 0 {
+			waiting[folder] = n
+		}
+		s.Close()
+	}
+	return waiting
 }
 
 // names gives a map's keys in order.

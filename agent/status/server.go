@@ -10,8 +10,10 @@ import (
 	"fmt"
 	"html/template"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
+	"strconv"
 	"sync"
 	"time"
 
@@ -120,6 +122,12 @@ var functions = template.FuncMap{
 			return "never"
 		}
 		return time.Since(t).Round(time.Second).String() + " ago"
+	},
+	"volume": func(v float64) string {
+		if v == math.Trunc(v) && math.Abs(v) < 1e15 {
+			return strconv.FormatFloat(v, 'f', 0, 64)
+		}
+		return strconv.FormatFloat(v, 'g', 6, 64)
 	},
 	"took": func(d time.Duration) string { return d.Round(10 * time.Microsecond).String() },
 	"add": func(n ...uint64) (sum uint64) {
