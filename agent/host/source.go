@@ -112,35 +112,25 @@ func (s *source) route(ctx context.Context, data []byte, f *fate, held bool) err
 	}
 }
 
-// poll runs a pollster: at once, and from then on at fixed moments that nothing
-// shifts. The moments lie interval apart, moved by a part of the jitter that is
-// drawn once, so that hosts started together do not poll together while each
-// keeps its rhythm. A moment that comes while a poll is under way is skipped and
-// counted. Time is monotonic: stepping the clock changes nothing.
+// poll runs a pollster on its schedule. A moment that comes while a poll is under
+// way is skipped and counted.
 func (s *source) poll(ctx, work context.Context) {
 	if s.local == nil {
 		if _, err := s.instance.Ready(ctx); err != nil {
 			return
 		}
 	}
-	base := time.Now()
-	shift := rand.N(s.config.Jitter + 1)
-	interval := s.config.Interval
-	s.pollOnce(work)
-	for next := int64(1); ; {
-		t := time.NewTimer(time.Until(base.Add(shift + time.Duration(next)*interval)))
+	times := newSchedule(time.Now(), s.config.Interval, rand.N(s.config.Jitter+1))
+	for {
+		s.pollOnce(work)
+		s.skipped.Add(times.polled(time.Now()))
+		t := time.NewTimer(time.Until(times.due()))
 		select {
 		case <-ctx.Done():
 			t.Stop()
 			return
 		case <-t.C:
 		}
-		s.pollOnce(work)
-		due := int64((time.Since(base)-shift)/interval) + 1
-		if due > next+1 {
-			s.skipped.Add(uint64(due - next - 1))
-		}
-		next = max(next+1, due)
 	}
 }
 

@@ -26,6 +26,7 @@ type pollster struct {
 	env   sdk.Env
 	polls int
 	next  uint64
+	began time.Time
 	hoard [][]byte
 }
 
@@ -82,6 +83,9 @@ func (p *pollster) Poll(ctx context.Context, out *sdk.Builder) error {
 	if p.polls <= p.After {
 		mode = ""
 	}
+	if mode == "stepped-clock" {
+		return p.stepClock(out)
+	}
 	on := out.On(sdk.Resource{ID: p.env.Instance, ProjectID: "p", Metadata: sdk.Metadata{"instance": p.env.Instance}})
 	for range p.PerPoll {
 		on.Cumulative("number", "1", float64(p.next))
@@ -108,6 +112,22 @@ func (p *pollster) Poll(ctx context.Context, out *sdk.Builder) error {
 		}
 	}
 	return p.save()
+}
+
+// stepClock gives a counter that grows by 5 a second, while the wall clock is an
+// hour back in every other run of three polls and an hour ahead in the next.
+func (p *pollster) stepClock(out *sdk.Builder) error {
+	if p.began.IsZero() {
+		p.began = time.Now()
+	}
+	now := time.Now()
+	since := now.Sub(p.began)
+	step := []time.Duration{0, -time.Hour, time.Hour}[p.polls/3%3]
+	out.Add(sdk.Sample{
+		Name: "counter", Type: sdk.Cumulative, Unit: "1", Volume: 5 * since.Seconds(), ResourceID: p.env.Instance,
+		Timestamp: now.Add(step), Monotonic: time.Hour + since,
+	})
+	return nil
 }
 
 // leak keeps 32 MiB and a thousand goroutines.
