@@ -62,6 +62,15 @@ func newPeer(name string, err error, values []float64) peer {
 	return peer{name: name, value: median(values)}
 }
 
+// attempt runs a peer unless it failed before: what a peer cannot do is reported,
+// and the rest goes on.
+func (b *bench) attempt(before error, run func(parts.TB)) error {
+	if before != nil || b.ctx.Err() != nil {
+		return before
+	}
+	return parts.Run(b.log, run)
+}
+
 // goal is what a figure must and should reach; zero is none.
 type goal struct{ must, aim float64 }
 

@@ -68,7 +68,8 @@ func idle(b *bench, tb parts.TB) {
 	config := func(interval string) string {
 		return fmt.Sprintf(idleConfig, interval, h.URI, h.Socket, influx.URL)
 	}
-	b.report("idle.first_sample", "ms", goal{500, 200}, b.firstSamples(tb, config("10s")))
+	firstPeers, memoryPeers := b.idlePeers()
+	b.report("idle.first_sample", "ms", goal{500, 200}, b.firstSamples(tb, config("10s")), firstPeers...)
 
 	a := integration.StartAgent(tb, config("10s"))
 	b.pause(tb, 25*time.Second)
@@ -79,7 +80,7 @@ func idle(b *bench, tb parts.TB) {
 		sizes = append(sizes, memory(tb, a.Processes()))
 	}
 	cpu = agentUsage(tb, a).since(cpu)
-	b.report("idle.memory", "MiB PSS", goal{60, 45}, sizes)
+	b.report("idle.memory", "MiB PSS", goal{60, 45}, sizes, memoryPeers...)
 	b.report("idle.processes", "processes", goal{}, []float64{float64(len(a.Processes()))})
 	b.report("idle.cpu", "CPU-ms a second", goal{}, []float64{cpu.total().Seconds() * 1e3 / time.Since(begun).Seconds()})
 	a.Stop()

@@ -69,6 +69,12 @@ func libvirt(b *bench, tb parts.TB) {
 	}
 	nothingLost(tb, a)
 	a.Stop()
-	b.report("libvirt.cpu", "CPU-s/cycle", goal{0.10, 0.05}, []float64{cpu.total().Seconds() / cycles})
-	b.report("libvirt.wall", "s", goal{must: 0.4}, walls)
+	cpuPeers, wallPeers := []peer(nil), []peer(nil)
+	if b.peers {
+		cpus, walls, err := b.ceilometerPolls(tb, h, meters)
+		cpuPeers = []peer{newPeer(ceilometerName, err, cpus)}
+		wallPeers = []peer{newPeer(ceilometerName, err, walls)}
+	}
+	b.report("libvirt.cpu", "CPU-s/cycle", goal{0.10, 0.05}, []float64{cpu.total().Seconds() / cycles}, cpuPeers...)
+	b.report("libvirt.wall", "s", goal{must: 0.4}, walls, wallPeers...)
 }

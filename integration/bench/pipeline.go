@@ -138,28 +138,34 @@ func ceilometerPayload(b *bench, tb parts.TB) {
 	b.report("pipeline.ceilometer.disk.rate", "samples/s", goal{}, rates(onDisk))
 }
 
-// lightPayload measures what Telegraf can do as well, beside it and in turn.
+// lightPayload measures what Telegraf and collectd can do as well, in turn with
+// them.
 func lightPayload(b *bench, tb parts.TB) {
-	var own, inside, outside []throughput
-	var missing error
+	var own, inside, outside, c []throughput
+	var noInside, noOutside, noCollectd error
 	var t telegraf
 	if b.peers {
-		t, missing = b.buildTelegraf()
+		t, noInside = b.buildTelegraf()
+		noOutside = noInside
+		noCollectd = b.install("collectd-core", collectd)
 	}
 	for range b.runs {
 		own = append(own, b.runPipeline(tb, "light", "memory"))
-		if b.peers && missing == nil {
-			inside = append(inside, b.telegrafInProcess(tb, t))
-			outside = append(outside, b.telegrafExternal(tb, t))
+		if !b.peers {
+			continue
 		}
+		noInside = b.attempt(noInside, func(tb parts.TB) { inside = append(inside, b.telegrafInProcess(tb, t)) })
+		noOutside = b.attempt(noOutside, func(tb parts.TB) { outside = append(outside, b.telegrafExternal(tb, t)) })
+		noCollectd = b.attempt(noCollectd, func(tb parts.TB) { c = append(c, b.runCollectd(tb)) })
 	}
 	peers := func(values func([]throughput) []float64) []peer {
 		if !b.peers {
 			return nil
 		}
 		return []peer{
-			newPeer("Telegraf "+telegrafVersion+", in-process", missing, values(inside)),
-			newPeer("Telegraf "+telegrafVersion+", external plugins", missing, values(outside)),
+			newPeer("Telegraf "+telegrafVersion+", in-process", noInside, values(inside)),
+			newPeer("Telegraf "+telegrafVersion+", external plugins", noOutside, values(outside)),
+			newPeer(collectdName+", unixsock to write_graphite", noCollectd, values(c)),
 		}
 	}
 	b.report("pipeline.light.cpu", "CPU-s/Msample", goal{2.0, 1.6}, costs(own), peers(costs)...)
