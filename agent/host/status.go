@@ -1,6 +1,7 @@
 package host
 
 import (
+	"fmt"
 	"os"
 	"time"
 
@@ -216,6 +217,9 @@ func (s *sink) status() SinkStatus {
 		Waiting: st.Waiting.Samples, Pending: st.Pending.Samples, Retries: s.retries.Load(),
 		SpoolBytes: st.Bytes, SpoolLimit: st.Limit, SpoolFull: st.Full, Oldest: st.OldestAge,
 		Error: text(s.trouble.now()), DiskError: text(st.DiskError),
+	}
+	if state, err := s.instance.Status(); k.Error == "" && state != supervisor.Ready && err != nil {
+		k.Error = fmt.Sprintf("the publisher is not started: %v", err)
 	}
 	if at := s.last.Load(); at > 0 {
 		k.LastSuccess = time.Unix(0, at)

@@ -141,7 +141,9 @@ func Open(o Options) (*Spool, error) {
 		wake:        make(chan struct{}, 1),
 		done:        make(chan struct{}),
 	}
-	s.rollAt = s.segmentSize
+	// The first segments are small: should the disk fill up while there are few, a
+	// drop must not cost all that is there.
+	s.rollAt = min(s.segmentSize, max(s.segmentSize/16, minSegmentSize))
 	if s.fault != nil {
 		s.reader.fault = func() error { return s.fault(opRead) }
 	}
