@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/nephoscope/nepho/agent/catalog"
@@ -73,8 +74,7 @@ func (a *App) Main(args []string) int {
 	for _, c := range commands() {
 		if c.name == args[0] {
 			flags := flag.NewFlagSet("nepho "+c.name, flag.ContinueOnError)
-			flags.SetOutput(a.Stderr)
-			flags.Usage = func() { a.commandUsage(c, flags) }
+			flags.SetOutput(io.Discard) // parse tells of errors and of help
 			return c.run(a, flags, args[1:])
 		}
 		names = append(names, c.name)
@@ -105,35 +105,62 @@ Start here:
 `, DefaultConfig)
 }
 
-func (a *App) commandUsage(c command, flags *flag.FlagSet) {
-	line := "Usage: nepho " + c.name + " [OPTIONS]"
+func commandUsage(w io.Writer, flags *flag.FlagSet) {
+	all := commands()
+	c := all[slices.IndexFunc(all, func(c command) bool { return "nepho "+c.name == flags.Name() })]
+	any := false
+	flags.VisitAll(func(*flag.Flag) { any = true })
+	line := "Usage: nepho " + c.name
+	if any {
+		line += " [OPTIONS]"
+	}
 	if c.args != "" {
 		line += " " + c.args
 	}
-	fmt.Fprintf(a.Stderr, "%s\n\n%s.\n", line, strings.ToUpper(c.summary[:1])+c.summary[1:])
+	fmt.Fprintf(w, "%s\n\n%s.\n", line, strings.ToUpper(c.summary[:1])+c.summary[1:])
 	if c.help != "" {
-		fmt.Fprintf(a.Stderr, "\n%s\n", strings.TrimSpace(c.help))
+		fmt.Fprintf(w, "\n%s\n", strings.TrimSpace(c.help))
 	}
-	any := false
-	flags.VisitAll(func(*flag.Flag) { any = true })
-	if any {
-		fmt.Fprintln(a.Stderr, "\nOptions:")
-		flags.PrintDefaults()
+	if !any {
+		return
 	}
+	fmt.Fprintln(w, "\nOptions:")
+	flags.VisitAll(func(f *flag.Flag) {
+		value, doc := flag.UnquoteUsage(f)
+		if value != "" {
+			value = " " + strings.ToUpper(value)
+		}
+		if f.DefValue != "" && f.DefValue != "false" {
+			doc += " (default " + f.DefValue + ")"
+		}
+		fmt.Fprintf(w, "  --%s%s\n        %s\n", f.Name, value, doc)
+	})
 }
 
-// parse reads a command's options; done is set when the command is over.
-func (a *App) parse(flags *flag.FlagSet, args []string, most int) (code int, done bool) {
-	switch err := flags.Parse(args); {
-	case errors.Is(err, flag.ErrHelp):
-		return exitOK, true
-	case err != nil:
-		return exitUsage, true
-	case most >= 0 && flags.NArg() > most:
-		fmt.Fprintf(a.Stderr, "%s: what is %q for? See nepho help.\n", flags.Name(), flags.Arg(most))
-		return exitUsage, true
+// parse reads a command's options and gives its other arguments, of which there
+// may be so many; -1 is any number. Options may stand behind arguments. done is
+// set when the command is over.
+func (a *App) parse(flags *flag.FlagSet, args []string, most int) (rest []string, code int, done bool) {
+	for {
+		switch err := flags.Parse(args); {
+		case errors.Is(err, flag.ErrHelp):
+			commandUsage(a.Stdout, flags)
+			return nil, exitOK, true
+		case err != nil:
+			fmt.Fprintf(a.Stderr, "%s: %v. See nepho help %s.\n", flags.Name(), err, strings.TrimPrefix(flags.Name(), "nepho "))
+			return nil, exitUsage, true
+		}
+		if flags.NArg() == 0 {
+			break
+		}
+		rest = append(rest, flags.Arg(0))
+		args = flags.Args()[1:]
 	}
-	return exitOK, false
+	if most >= 0 && len(rest) > most {
+		fmt.Fprintf(a.Stderr, "%s: what is %q for? See nepho help %s.\n", flags.Name(), rest[most], strings.TrimPrefix(flags.Name(), "nepho "))
+		return nil, exitUsage, true
+	}
+	return rest, exitOK, false
 }
 
 // configFlag adds the option that names the configuration.
@@ -191,7 +218,7 @@ func logger(w io.Writer, agent config.Agent) *slog.Logger {
 }
 
 func (a *App) version(flags *flag.FlagSet, args []string) int {
-	if code, done := a.parse(flags, args, 0); done {
+	if _, code, done := a.parse(flags, args, 0); done {
 		return code
 	}
 	fmt.Fprintf(a.Stdout, "nepho %s\n", a.Version)

@@ -24,7 +24,7 @@ check their own options. The exit code is 0 when all is right, else 1.`
 
 func (a *App) check(flags *flag.FlagSet, args []string) int {
 	file := configFlag(flags)
-	if code, done := a.parse(flags, args, 0); done {
+	if _, code, done := a.parse(flags, args, 0); done {
 		return code
 	}
 	c, cat, ok := a.load(*file, nil)
@@ -56,7 +56,8 @@ func (a *App) test(flags *flag.FlagSet, args []string) int {
 	polls := flags.Int("polls", 1, "how often to poll")
 	every := flags.Duration("every", time.Second, "pause between polls")
 	asJSON := flags.Bool("json", false, "print samples as JSON lines")
-	if code, done := a.parse(flags, args, -1); done {
+	names, code, done := a.parse(flags, args, -1)
+	if done {
 		return code
 	}
 	c, cat, ok := a.load(*file, nil)
@@ -66,7 +67,7 @@ func (a *App) test(flags *flag.FlagSet, args []string) int {
 	if !ok {
 		return exitFailed
 	}
-	for _, name := range flags.Args() {
+	for _, name := range names {
 		if i := c.Instance(name); i == nil || i.Kind != config.Pollster {
 			fmt.Fprintf(a.Stderr, "nepho test: there is no pollster %q in the configuration\n", name)
 			return exitUsage
@@ -92,7 +93,7 @@ func (a *App) test(flags *flag.FlagSet, args []string) int {
 			fmt.Fprintf(w, "%s\t%s\t%s\t%v\t%s\n", s.Name, volume, s.Unit, s.Type, s.ResourceID)
 		}
 	}
-	err := h.Trial(context.Background(), c, flags.Args(), *polls, *every, show)
+	err := h.Trial(context.Background(), c, names, *polls, *every, show)
 	w.Flush()
 	if err != nil {
 		fmt.Fprintf(a.Stderr, "nepho test: %v\n", err)
@@ -108,7 +109,7 @@ nepho-KIND-NAME in the plugin folder. Those are started to ask for their version
 func (a *App) plugins(flags *flag.FlagSet, args []string) int {
 	file := configFlag(flags)
 	dir := flags.String("plugin-dir", "", "`folder` of plugins that are not bundled; that of the configuration if not set")
-	if code, done := a.parse(flags, args, 0); done {
+	if _, code, done := a.parse(flags, args, 0); done {
 		return code
 	}
 	c, _ := config.Load(config.Options{File: *file})
@@ -153,10 +154,11 @@ joined, defaults filled in, secrets hidden.`
 func (a *App) config(flags *flag.FlagSet, args []string) int {
 	file := configFlag(flags)
 	effective := flags.Bool("effective", false, "print the configuration as it is in effect")
-	if code, done := a.parse(flags, args, -1); done {
+	names, code, done := a.parse(flags, args, -1)
+	if done {
 		return code
 	}
-	if *effective || flags.NArg() == 0 {
+	if *effective || len(names) == 0 {
 		c, cat, ok := a.load(*file, nil)
 		if cat != nil {
 			defer os.RemoveAll(cat.SocketDir)
@@ -174,7 +176,7 @@ func (a *App) config(flags *flag.FlagSet, args []string) int {
 		return exitFailed
 	}
 	defer os.RemoveAll(cat.SocketDir)
-	for n, name := range flags.Args() {
+	for n, name := range names {
 		kind, rest, exact := strings.Cut(name, "/")
 		found := false
 		for _, e := range cat.List(context.Background(), false) {
@@ -207,7 +209,7 @@ func (a *App) status(flags *flag.FlagSet, args []string) int {
 	file := configFlag(flags)
 	address := flags.String("address", "", "`host:port` of the agent's status page; that of the configuration if not set")
 	asJSON := flags.Bool("json", false, "print all of it as JSON")
-	if code, done := a.parse(flags, args, 0); done {
+	if _, code, done := a.parse(flags, args, 0); done {
 		return code
 	}
 	if *address == "" {

@@ -29,7 +29,7 @@ within stop_timeout, and what is spooled on disk waits for the next start.`
 
 func (a *App) run(flags *flag.FlagSet, args []string) int {
 	file := configFlag(flags)
-	if code, done := a.parse(flags, args, 0); done {
+	if _, code, done := a.parse(flags, args, 0); done {
 		return code
 	}
 	// From here on a signal means something to us.
