@@ -208,14 +208,19 @@ func (i *Instance) ProcessKey() string {
 	if i.Isolate {
 		return key + "/" + i.Name
 	}
-	if i.Command == "" && i.Checksum == "" && len(i.Env) == 0 {
+	restart := i.Restart
+	if restart == "always" {
+		restart = "" // as where it is not written
+	}
+	if i.Command == "" && i.Checksum == "" && len(i.Env) == 0 && restart == "" {
 		return key
 	}
 	own := sdkconfig.FromStruct(struct {
 		Command  string            `toml:"command"`
 		Checksum string            `toml:"checksum"`
 		Env      map[string]string `toml:"env"`
-	}{i.Command, i.Checksum, i.Env})
+		Restart  string            `toml:"restart"`
+	}{i.Command, i.Checksum, i.Env, restart})
 	return key + "/" + fingerprint(own)
 }
 

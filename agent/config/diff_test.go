@@ -56,6 +56,19 @@ name = "g"
 command = "/x"
 [[publisher.x]]
 name = "h"
+[[pollster.x]]
+name = "i"
+restart = "never"
+[[pollster.x]]
+name = "j"
+restart = "never"
+[[pollster.x]]
+name = "k"
+restart = "always"
+[[pollster.x]]
+name = "l"
+restart = "never"
+env = { A = "1", B = "2" }
 `}.load(t)
 	equal := func(a, b string, want bool) {
 		t.Helper()
@@ -65,7 +78,9 @@ name = "h"
 	}
 	equal("a", "b", true)
 	equal("d", "e", true)
-	for _, pair := range []string{"ac", "ad", "df", "ag", "ah", "cd"} {
+	equal("i", "j", true)
+	equal("a", "k", true)
+	for _, pair := range []string{"ac", "ad", "df", "ag", "ah", "cd", "ai", "dl", "il"} {
 		equal(pair[:1], pair[1:], false)
 	}
 }
