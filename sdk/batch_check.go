@@ -27,6 +27,7 @@ func check(w *wire.Batch) error {
 	}
 	strings, meters, resources := len(w.Strings), len(w.MeterName), len(w.ResourceId)
 	count, events, sets := int(w.Count), int(w.Events), len(w.MetadataSize)
+	const any32 = 1 << 32 // of a column that holds no indexes
 	if sets == 0 || w.MetadataSize[0] != 0 {
 		return fmt.Errorf("metadata set 0 is not empty")
 	}
@@ -42,36 +43,36 @@ func check(w *wire.Batch) error {
 		name     string
 		column   []uint32
 		length   int
-		below    int
+		below    uint64
 		optional bool
 	}{
-		{"meter_name", w.MeterName, meters, strings, false},
-		{"meter_type", w.MeterType, meters, int(Cumulative) + 1, false},
-		{"meter_unit", w.MeterUnit, meters, strings, false},
-		{"metadata_key", w.MetadataKey, entries, strings, false},
-		{"metadata_value", w.MetadataValue, entries, strings, false},
+		{"meter_name", w.MeterName, meters, uint64(strings), false},
+		{"meter_type", w.MeterType, meters, uint64(Cumulative) + 1, false},
+		{"meter_unit", w.MeterUnit, meters, uint64(strings), false},
+		{"metadata_key", w.MetadataKey, entries, uint64(strings), false},
+		{"metadata_value", w.MetadataValue, entries, uint64(strings), false},
 		{"metadata_json", w.MetadataJson, entries, 2, false},
-		{"resource_id", w.ResourceId, resources, strings, false},
-		{"resource_project", w.ResourceProject, resources, strings, false},
-		{"resource_user", w.ResourceUser, resources, strings, false},
-		{"resource_source", w.ResourceSource, resources, strings, false},
-		{"resource_metadata", w.ResourceMetadata, resources, sets, false},
-		{"meter", w.Meter, count, meters, false},
-		{"resource", w.Resource, count, resources, false},
-		{"row", w.Row, count, 1 << 32, true},
-		{"sample_id", w.SampleId, count, strings, true},
-		{"event_id", w.EventId, events, strings, false},
-		{"event_type", w.EventType, events, strings, false},
-		{"event_traits", w.EventTraits, events, 1 << 32, false},
-		{"trait_name", w.TraitName, traits, strings, false},
-		{"trait_type", w.TraitType, traits, int(Datetime) + 1, false},
-		{"trait_value", w.TraitValue, traits, strings, false},
+		{"resource_id", w.ResourceId, resources, uint64(strings), false},
+		{"resource_project", w.ResourceProject, resources, uint64(strings), false},
+		{"resource_user", w.ResourceUser, resources, uint64(strings), false},
+		{"resource_source", w.ResourceSource, resources, uint64(strings), false},
+		{"resource_metadata", w.ResourceMetadata, resources, uint64(sets), false},
+		{"meter", w.Meter, count, uint64(meters), false},
+		{"resource", w.Resource, count, uint64(resources), false},
+		{"row", w.Row, count, any32, true},
+		{"sample_id", w.SampleId, count, uint64(strings), true},
+		{"event_id", w.EventId, events, uint64(strings), false},
+		{"event_type", w.EventType, events, uint64(strings), false},
+		{"event_traits", w.EventTraits, events, any32, false},
+		{"trait_name", w.TraitName, traits, uint64(strings), false},
+		{"trait_type", w.TraitType, traits, uint64(Datetime) + 1, false},
+		{"trait_value", w.TraitValue, traits, uint64(strings), false},
 	} {
 		if err := lengthOf(c.name, len(c.column), c.length, c.optional); err != nil {
 			return err
 		}
 		for i, v := range c.column {
-			if int(v) >= c.below {
+			if uint64(v) >= c.below {
 				return fmt.Errorf("%s[%d] is %d, beyond the %d entries it points into", c.name, i, v, c.below)
 			}
 		}

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// newHandler writes records as the JSON lines that the host's side of go-plugin
+// newHandler writes records as the JSON lines that the host's supervisor
 // reads levels and attributes from.
 func newHandler(w io.Writer) slog.Handler {
 	return slog.NewJSONHandler(w, &slog.HandlerOptions{
