@@ -83,7 +83,8 @@ func (n *notification) consumeAgain(ctx context.Context, conn *broker.Connection
 			told = ""
 			pause.reset()
 		}
-		if ctx.Err() == nil && !conn.IsClosed() && err.Error() != told {
+		// The log has been told of a full file.
+		if ctx.Err() == nil && !conn.IsClosed() && !errors.Is(err, errFull) && err.Error() != told {
 			told = err.Error()
 			n.env.Log.Warn("consuming was interrupted and begins again", "queue", queue, "error", err)
 		}

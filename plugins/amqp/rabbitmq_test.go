@@ -206,7 +206,7 @@ func testKept(t *testing.T, b *parts.Broker) {
 	if part := string(got[4].Part); !strings.Contains(part, `"counter_volume":7`) || got[4].Body != "" {
 		t.Errorf("got part %+v", got[4])
 	}
-	for _, reason := range []string{"bad_signature.all=4", "undecodable.all=1"} {
+	for _, reason := range []string{"bad_signature_all=4", "undecodable_all=1"} {
 		if s.log.count(reason) == 0 {
 			t.Errorf("the log has no %s:\n%s", reason, s.log.text.String())
 		}
@@ -216,21 +216,46 @@ func testKept(t *testing.T, b *parts.Broker) {
 	}
 }
 
+// testFull has more to refuse than the file takes: the rest stays in the queue
+// until there is room, and nothing is lost.
 func testFull(t *testing.T, b *parts.Broker) {
+	const n = 10
 	ch := channel(t, b)
 	declare(t, ch, "full", nil)
-	for range 40 {
+	for range n {
 		send(t, ch, "full", message.Message{Body: bytes.Repeat([]byte("x"), 100)})
 	}
+	send(t, ch, "full", batches(t, 0, 1, "a")...)
 	s, dir := &sink{}, t.TempDir()
-	stop := listen(t, s, dir, urls(b)+"queues = ['full']\ndeclare = false\nrefused_max_size = '2KiB'")
+	stop := listen(t, s, dir, urls(b)+"queues = ['full']\ndeclare = false\nrefused_max_size = '2KiB'\nprefetch = 1")
+	path := filepath.Join(dir, refusedFile)
+	eventually(t, "a full file", func() bool { return s.log.count("is full") > 0 })
+	lines := func(path string) int {
+		t.Helper()
+		data, err := os.ReadFile(path)
+		if err != nil || len(data) > 2<<10 {
+			t.Fatalf("got %d bytes, %v", len(data), err)
+		}
+		return bytes.Count(data, []byte("\n"))
+	}
+	first := lines(path)
+	if first == 0 || first >= n {
+		t.Fatalf("%d messages were kept, want some of %d", first, n)
+	}
+	eventually(t, "the others in the queue", func() bool {
+		ready, unacknowledged := b.QueueLength("full")
+		return ready+unacknowledged == n-first+1
+	})
+	if err := os.Rename(path, path+".old"); err != nil {
+		t.Fatal(err)
+	}
+	expectVolumes(t, s, "a", []float64{0})
 	expectEmpty(t, b, "full")
 	stop()
-	info, err := os.Stat(filepath.Join(dir, refusedFile))
-	if err != nil || info.Size() > 2<<10 || info.Size() < 1<<10 {
-		t.Errorf("got %v, %v", info, err)
+	if second := lines(path); first+second != n {
+		t.Errorf("%d and %d messages were kept, want %d", first, second, n)
 	}
-	if s.log.count("is full") != 1 || s.log.count("undecodable.all=40") != 1 {
+	if s.log.count("is full") != 1 || s.log.count("undecodable_all=10") != 1 {
 		t.Errorf("got log\n%s", s.log.text.String())
 	}
 }

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -24,6 +26,11 @@ const refusedFile = "refused.jsonl"
 // reportInterval is how often refusals that go on are logged.
 const reportInterval = time.Minute
 
+// errFull has a message come back that there is no room to keep. Rejecting it
+// would lose it, for most queues have no dead-letter exchange, and a mistyped
+// secret refuses everything.
+var errFull = errors.New("the file of refused messages is full")
+
 // refusals counts what is refused, and keeps it. It is safe for concurrent use.
 type refusals struct {
 	log    *slog.Logger
@@ -34,7 +41,7 @@ type refusals struct {
 	path    string // empty when nothing is to be kept or can be
 	file    *os.File
 	size    int64
-	full    bool
+	fullAt  int64          // the size at which the log was told that it is full; 0 when it is not
 	counts  map[string]int // by reason, since the last report
 	reasons map[string]int // by reason, of all time
 	last    time.Time      // of the last report
@@ -125,8 +132,11 @@ func (r *refusals) whole(d amqp.Delivery, queue string, err error) fate {
 	} else {
 		l.Binary = d.Body
 	}
-	r.count(err, 1)
-	return r.keep(l)
+	f := r.keep(l)
+	if f.err == nil { // otherwise it comes again, and counts then
+		r.count(err, 1)
+	}
+	return f
 }
 
 // parts refuses parts of a message, of which the others are taken.
@@ -135,9 +145,14 @@ func (r *refusals) parts(d amqp.Delivery, queue string, refused []message.Refuse
 	for i, part := range refused {
 		lines[i] = newLine(d, queue, part.Err)
 		lines[i].Part = part.Data
-		r.count(part.Err, 1)
 	}
-	return r.keep(lines...)
+	f := r.keep(lines...)
+	if f.err == nil {
+		for _, part := range refused {
+			r.count(part.Err, 1)
+		}
+	}
+	return f
 }
 
 // keep writes the lines to disk and tells what shall become of their message.
@@ -164,15 +179,20 @@ func (r *refusals) keep(lines ...line) fate {
 		}
 		data = append(append(data, text...), '\n')
 	}
-	if r.size+int64(len(data)) > r.limit {
-		if !r.full {
-			r.full = true
-			r.log.Error("the file of refused messages is full: further ones are rejected, and lost unless their queue has a dead-letter exchange",
-				"file", r.path, "bytes", r.size)
-		}
-		return fate{reject: true}
+	// Smaller messages that still fit do not make it less full.
+	if r.fullAt > 0 && r.size < r.fullAt {
+		r.fullAt = 0
+		r.log.Info("there is room for refused messages again", "file", r.path)
 	}
-	r.full = false
+	// An empty file takes a message of any size, which would never fit otherwise.
+	if r.size > 0 && r.size+int64(len(data)) > r.limit {
+		if r.fullAt == 0 {
+			r.fullAt = r.size
+			r.log.Error("the file of refused messages is full: they stay in their queue and hold up the others; if they are signed well, mend secrets; otherwise move the file away, raise refused_max_size, or set refused = \"reject\" to give them up",
+				"file", r.path, "bytes", r.size, "reason", lines[0].Reason)
+		}
+		return fate{err: errFull}
+	}
 	n, err := r.file.Write(data)
 	r.size += int64(n)
 	if err == nil {
@@ -207,8 +227,8 @@ func (r *refusals) report() {
 		return
 	}
 	args := []any{"last", r.example}
-	for reason, n := range r.counts {
-		args = append(args, slog.Group(reason, "new", n, "all", r.reasons[reason]))
+	for _, reason := range slices.Sorted(maps.Keys(r.counts)) {
+		args = append(args, reason+"_new", r.counts[reason], reason+"_all", r.reasons[reason])
 	}
 	r.log.Warn("messages or parts of them were refused", args...)
 	clear(r.counts)

@@ -38,8 +38,8 @@ func TestRefusalsFollowTheirFile(t *testing.T) {
 	}
 	refuse(accept)
 	one := size()
-	refuse(fate{reject: true})
-	refuse(fate{reject: true})
+	refuse(fate{err: errFull})
+	refuse(fate{err: errFull})
 	if size() != one || l.count("is full") != 1 {
 		t.Errorf("got %d bytes and log %s", size(), l.text.String())
 	}
@@ -47,14 +47,27 @@ func TestRefusalsFollowTheirFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	refuse(accept)
-	refuse(fate{reject: true})
-	if size() > one+10 || l.count("is full") != 2 {
+	refuse(fate{err: errFull})
+	if got := r.whole(amqp091.Delivery{}, "queue", errors.New("reason")); got != accept {
+		t.Fatalf("got %+v for a message that fits", got)
+	}
+	refuse(fate{err: errFull})
+	if size() > 1000 || l.count("is full") != 2 {
 		t.Errorf("got %d bytes and log %s", size(), l.text.String())
 	}
 	if err := os.Truncate(path, 0); err != nil {
 		t.Fatal(err)
 	}
-	refuse(accept)
+	if got := r.whole(amqp091.Delivery{Body: make([]byte, 2000)}, "queue", errors.New("reason")); got != accept {
+		t.Fatalf("got %+v for a message larger than the file, want it to be alone there", got)
+	}
+	if l.count("room for refused messages again") != 2 {
+		t.Errorf("got log %s", l.text.String())
+	}
+	r.report()
+	if l.count("undecodable_new=3 undecodable_all=4") != 1 { // each kept one once
+		t.Errorf("got log %s", l.text.String())
+	}
 
 	// A message that cannot be kept comes back.
 	if err := os.RemoveAll(dir); err != nil {
