@@ -23,6 +23,9 @@ const (
 	formCeilometer = "ceilometer"
 )
 
+// maxMargin is how long before its deadline Publish returns at most.
+const maxMargin = 500 * time.Millisecond
+
 const consistentHash = "x-consistent-hash"
 
 // Plugin describes the publisher.
@@ -122,7 +125,7 @@ func (p *publisher) Stop(context.Context) error {
 // Publish publishes the batch as one message or more and waits until RabbitMQ has
 // confirmed all of them. After an error some of them may have been taken.
 func (p *publisher) Publish(ctx context.Context, batch *sdk.Batch) error {
-	ctx, cancel := context.WithTimeout(ctx, p.PublishTimeout)
+	ctx, cancel := context.WithTimeout(ctx, p.timeout(ctx))
 	defer cancel()
 	messages, refused, why, err := p.encode(batch)
 	if err != nil {
@@ -138,6 +141,9 @@ func (p *publisher) Publish(ctx context.Context, batch *sdk.Batch) error {
 			// channel. While it is blocked, though, a new connection would only
 			// publish the same once more.
 			if !s.usable() || ctx.Err() != nil && s.conn.Blocked() == nil {
+				if ctx.Err() != nil {
+					s.conn.Abort() // there is no time for a goodbye
+				}
 				p.disconnect()
 			}
 			return err
@@ -147,6 +153,17 @@ func (p *publisher) Publish(ctx context.Context, batch *sdk.Batch) error {
 		return sdk.RefuseRows(why, refused)
 	}
 	return nil
+}
+
+// timeout gives the time that publishing may take. It ends a little before ctx,
+// whose owner takes a publisher that is still busy then for one that hangs.
+func (p *publisher) timeout(ctx context.Context) time.Duration {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return p.PublishTimeout
+	}
+	left := time.Until(deadline)
+	return min(p.PublishTimeout, left-min(left/20, maxMargin))
 }
 
 // connect gives the open session or makes one.

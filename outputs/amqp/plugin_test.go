@@ -1,9 +1,13 @@
 package amqp
 
 import (
+	"context"
+	"fmt"
+	"net"
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nephoscope/nepho/sdk"
 	"github.com/nephoscope/nepho/sdk/config"
@@ -119,4 +123,47 @@ func TestEventSubject(t *testing.T) {
 	f("of instance_id", "instance_id", "x")
 	f("of resource_id", "instance_id", "resource_id")
 	f("of resource_id", "resource_id", "instance_id")
+}
+
+// TestPublishEndsInTime has addresses that do not answer: the error comes before
+// the host's patience ends.
+func TestPublishEndsInTime(t *testing.T) {
+	var addresses []string
+	for range 3 {
+		silent, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer silent.Close()
+		addresses = append(addresses, "amqp://"+silent.Addr().String())
+	}
+	p := start(t, fmt.Sprintf("urls = ['%s']", strings.Join(addresses, "', '")))
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	err := p.Publish(ctx, batch(t, 0, 1, "a"))
+	if ctx.Err() != nil {
+		t.Error("Publish returned after its deadline")
+	}
+	expectRetry(t, err, "no answer in time")
+	if n := strings.Count(err.Error(), "no answer in time"); n != 3 {
+		t.Errorf("got %v, want all three addresses tried", err)
+	}
+}
+
+func TestTimeout(t *testing.T) {
+	p := &publisher{PublishTimeout: 30 * time.Second}
+	f := func(patience, want time.Duration) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		if got := p.timeout(ctx); got > want || got < want-100*time.Millisecond {
+			t.Errorf("%v: got %v, want %v", patience, got, want)
+		}
+	}
+	f(30*time.Second, 29500*time.Millisecond)
+	f(2*time.Second, 1900*time.Millisecond)
+	f(time.Minute, 30*time.Second)
+	if got := p.timeout(context.Background()); got != p.PublishTimeout {
+		t.Errorf("got %v without a deadline", got)
+	}
 }

@@ -28,7 +28,8 @@ type Connection struct {
 }
 
 // Dial connects to the first address that answers. Name tells people in
-// RabbitMQ's list of connections whose it is. It gives up when ctx ends.
+// RabbitMQ's list of connections whose it is. It gives up when ctx ends, and
+// leaves each address its share of the time until then.
 func (o *Options) Dial(ctx context.Context, name string) (*Connection, error) {
 	var errs []error
 	for i := range o.URLs {
@@ -54,7 +55,11 @@ func (o *Options) dial(ctx context.Context, i int, name string) (*Connection, er
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, o.ConnectionTimeout)
+	timeout := o.ConnectionTimeout
+	if deadline, ok := ctx.Deadline(); ok {
+		timeout = min(timeout, time.Until(deadline)/time.Duration(len(o.URLs)-i))
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	stop := func() bool { return true }
 	properties := amqp.NewConnectionProperties()

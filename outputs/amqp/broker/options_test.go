@@ -77,3 +77,23 @@ func TestDialGivesUp(t *testing.T) {
 		t.Error("connected with an ended context")
 	}
 }
+
+// TestDialShares has several addresses that do not answer take no longer together
+// than the context allows, and leave time for the one that comes last.
+func TestDialShares(t *testing.T) {
+	o := Options{Heartbeat: 10 * time.Second, ConnectionTimeout: 10 * time.Second}
+	for range 3 {
+		silent, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer silent.Close()
+		o.URLs = append(o.URLs, "amqp://"+silent.Addr().String())
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 900*time.Millisecond)
+	defer cancel()
+	_, err := o.Dial(ctx, "test")
+	if err == nil || strings.Count(err.Error(), "no answer in time") != 3 {
+		t.Errorf("got %v, want all three addresses tried", err)
+	}
+}
