@@ -14,7 +14,7 @@ import (
 // by the example in integration/hello, which is a module of its own.
 func author(b *bench, tb parts.TB) {
 	dir := filepath.Join(b.root, "integration", "hello")
-	text, err := os.ReadFile(filepath.Join(dir, "main.go"))
+	text, err := os.ReadFile(filepath.Join(dir, "hello.go"))
 	if err != nil {
 		tb.Fatalf("cannot read the example plugin: %v", err)
 	}
