@@ -154,13 +154,66 @@ func FuzzEncode(f *testing.F) {
 		if s.measurement != cleanMeasurement(name) || !slices.Equal(s.tags, want) || s.fields["value"].FloatV() != volume || !s.at.Equal(when) {
 			t.Fatalf("%q reads as %+v, want tags %q", p.encoder.text, s, want)
 		}
-		if e.fields["message_id"].StringV() != key || !e.at.Equal(when) || e.measurement != "events" {
+		if added := e.at.Sub(when); added < 0 || added > 999 || added > 0 && at%1000 != 0 {
+			t.Fatalf("the event of %v is written at %v", when, e.at)
+		}
+		if e.fields["message_id"].StringV() != key || e.measurement != "events" {
 			t.Fatalf("%q reads as %+v", p.encoder.text, e)
 		}
 		if k := clean(key); !strings.HasPrefix(key, "a") && k != "" && k != "message_id" && !isReserved(k) && k != "n" && e.fields[k].StringV() != value {
 			t.Fatalf("%q reads as %+v", p.encoder.text, e)
 		}
 	})
+}
+
+// Events of one type and moment are points of their own; one that is sent again
+// is the same point. A time that is finer than microseconds stays.
+func TestEventsOfOneMoment(t *testing.T) {
+	p := start(t, "")
+	f := func(id string, when time.Time) time.Time {
+		t.Helper()
+		p.encoder.begin(build(t, func(out *sdk.Builder) {
+			out.AddEvent(sdk.Event{MessageID: id, EventType: "compute.instance.update", Generated: when})
+		}))
+		if !p.encoder.next() {
+			t.Fatalf("not written: %v", p.encoder.reason)
+		}
+		return parse(t, p.encoder.text)[0].at
+	}
+	when := second(1).Add(123456 * time.Microsecond)
+	a, b := f("a", when), f("b", when)
+	if a.Equal(b) || !a.Truncate(time.Microsecond).Equal(when) || !b.Truncate(time.Microsecond).Equal(when) {
+		t.Errorf("two events at %v are written at %v and %v", when, a, b)
+	}
+	if again := f("a", when); !again.Equal(a) {
+		t.Errorf("an event is written at %v, and again at %v", a, again)
+	}
+	if at := f("a", when.Add(7)); !at.Equal(when.Add(7)) {
+		t.Errorf("%v is written as %v", when.Add(7), at)
+	}
+	for _, last := range []int64{math.MaxInt64 / 1000 * 1000, math.MaxInt64} {
+		if at := eventTime(sdk.Event{MessageID: "a", Generated: time.Unix(0, last)}); at != last {
+			t.Errorf("at the end of the range, %d becomes %d", last, at)
+		}
+	}
+}
+
+// Of traits whose names are the same when cleaned, the first is written.
+func TestEventsWithTraitsOfOneName(t *testing.T) {
+	p := start(t, "")
+	p.encoder.begin(build(t, func(out *sdk.Builder) {
+		out.AddEvent(sdk.Event{MessageID: "1", EventType: "x", Generated: second(1), Traits: []sdk.Trait{
+			{Name: "a b", Type: sdk.Text, Value: "first"}, {Name: "a b", Type: sdk.Integer, Value: int64(2)}, {Name: "a\nb", Type: sdk.Integer, Value: int64(3)},
+			{Name: "trait_time", Type: sdk.Integer, Value: int64(4)}, {Name: "time", Type: sdk.Text, Value: "second"},
+		}})
+	}))
+	if !p.encoder.next() {
+		t.Fatalf("not written: %v", p.encoder.reason)
+	}
+	text := string(p.encoder.text)
+	if want := `events,event_type=x message_id="1",a\ b="first",trait_time=4 `; !strings.HasPrefix(text, want) {
+		t.Errorf("written as %q, want %q", text, want)
+	}
 }
 
 // FuzzAnswer feeds answers of servers to what reads them.

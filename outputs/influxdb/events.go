@@ -1,6 +1,9 @@
 package influxdb
 
 import (
+	"hash/fnv"
+	"io"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,12 +19,13 @@ type eventForm struct {
 	measurement []byte
 	tags        *glob.Globs // nil: none
 	pairs       []pair      // scratch
+	written     map[string]bool
 }
 
 func newEventForm(p *influxdb) (*eventForm, error) {
 	tags, err := compileGlobs(p.EventTags)
 	measurement := appendEscaped(nil, cleanMeasurement(p.EventMeasurement), measurementSpecial)
-	return &eventForm{measurement: measurement, tags: tags}, err
+	return &eventForm{measurement: measurement, tags: tags, written: map[string]bool{}}, err
 }
 
 // append appends the event's line. After an error the text has part of it.
@@ -48,6 +52,9 @@ func (f *eventForm) append(b []byte, ev sdk.Event) ([]byte, error) {
 	}
 	b = append(b, " message_id="...)
 	b = appendQuoted(b, ev.MessageID)
+	// A field that is there twice may have two types, for which the server would
+	// refuse the line.
+	clear(f.written)
 	for _, t := range ev.Traits {
 		key := clean(t.Name)
 		if f.isTag(t.Name) || key == "" || key == "message_id" {
@@ -56,14 +63,32 @@ func (f *eventForm) append(b []byte, ev sdk.Event) ([]byte, error) {
 		if isReserved(key) {
 			key = "trait_" + key
 		}
+		if f.written[key] {
+			continue
+		}
+		f.written[key] = true
 		b = append(b, ',')
 		b = appendEscaped(b, key, tagSpecial)
 		b = append(b, '=')
 		b = appendTrait(b, t)
 	}
 	b = append(b, ' ')
-	b = strconv.AppendInt(b, ev.Generated.UnixNano(), 10)
+	b = strconv.AppendInt(b, eventTime(ev), 10)
 	return append(b, '\n'), nil
+}
+
+// eventTime gives the nanoseconds under which an event is stored. Points of equal
+// tags and time overwrite each other, and services tell of events in microseconds
+// at best: what is below that comes from the event's id, so that events of one
+// moment are told apart and one that is sent again still replaces itself.
+func eventTime(ev sdk.Event) int64 {
+	ns := ev.Generated.UnixNano()
+	if ns%1000 != 0 || ns > math.MaxInt64-1000 {
+		return ns
+	}
+	h := fnv.New64a()
+	io.WriteString(h, ev.MessageID)
+	return ns + int64(h.Sum64()%1000)
 }
 
 func (f *eventForm) isTag(trait string) bool { return f.tags != nil && f.tags.Match(trait) }
