@@ -7,6 +7,9 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	"github.com/nephoscope/nepho/sdk/config"
 	"github.com/nephoscope/nepho/sdk/protocol"
 	"github.com/nephoscope/nepho/sdk/wire"
@@ -38,13 +41,18 @@ func (p *Process) Add(request *wire.StartRequest) *Instance {
 func (i *Instance) keep(ctx context.Context) {
 	defer close(i.done)
 	pause := minPause
+	var late unfinished
 	for {
 		life, err := i.process.Wait(ctx)
 		if err != nil || ctx.Err() != nil {
 			i.set(Stopped, nil, nil)
 			return
 		}
-		if err := i.start(ctx, life); err != nil {
+		err = i.start(ctx, life)
+		if late.count(life, err) && ctx.Err() == nil {
+			life.Kill(fmt.Errorf("instance %q does not finish starting", i.request.Instance))
+		}
+		if err != nil {
 			select {
 			case <-life.Done(): // that is why
 			default:
@@ -77,6 +85,32 @@ func (i *Instance) keep(ctx context.Context) {
 			i.set(Starting, nil, nil)
 		}
 	}
+}
+
+// unfinished counts the attempts in a row, in one life, to start an instance that
+// found a start which does not return.
+type unfinished struct {
+	life *Life
+	n    int
+}
+
+// count takes the outcome of an attempt, and reports whether only the end of the
+// process can help: a start that goes on is never joined by another one, so that
+// all later ones would be refused. Starts that end late, but with their context,
+// are tried for ever, and those that need a moment more are given it.
+func (u *unfinished) count(life *Life, err error) bool {
+	if u.life != life {
+		*u = unfinished{life: life}
+	}
+	switch status.Code(err) {
+	case codes.DeadlineExceeded:
+		u.n = 1
+	case codes.AlreadyExists, codes.Aborted:
+		u.n++
+	default:
+		u.n = 0
+	}
+	return u.n >= 3
 }
 
 func (i *Instance) start(ctx context.Context, life *Life) error {

@@ -194,7 +194,11 @@ func (p *Process) Wait(ctx context.Context) (*Life, error) {
 		life, state, changed := p.life, p.state, p.changed
 		p.mu.Unlock()
 		if life != nil {
-			return life, nil
+			select {
+			case <-life.Done(): // about to be noticed
+			default:
+				return life, nil
+			}
 		}
 		if state == Stopped {
 			return nil, errStopped
