@@ -42,7 +42,7 @@ type host struct {
 	Mounts       []string      `toml:"mounts" default:"!/dev/*,!/proc/*,!/sys/*,!/run/*,!/snap/*,!/var/lib/docker/*,!/var/lib/containers/*,!/var/lib/kubelet/*" doc:"Globs of the mount points to collect."`
 	FSTypes      []string      `toml:"fstypes" default:"!autofs,!binfmt_misc,!bpf,!cgroup*,!configfs,!debugfs,!devpts,!devtmpfs,!efivarfs,!fuse.*lxcfs,!fuse.portal,!fuse.snapfuse,!fuse.gvfsd-fuse,!fusectl,!hugetlbfs,!iso9660,!mqueue,!nfsd,!nsfs,!overlay,!proc,!pstore,!ramfs,!rpc_pipefs,!securityfs,!selinuxfs,!squashfs,!sysfs,!tmpfs,!tracefs" doc:"Globs of the file system types to collect; / is collected whatever its type."`
 	MountTimeout time.Duration `toml:"mount_timeout" default:"2s" min:"10ms" doc:"How long to wait for a file system's answer."`
-	Interfaces   []string      `toml:"interfaces" default:"!lo,!veth*,!tap*,!vnet*,!qbr*,!qvb*,!qvo*,!cali*,!lxc*" doc:"Globs of the network interfaces to collect."`
+	Interfaces   []string      `toml:"interfaces" default:"!lo,!veth*,!tap*,!vnet*,!qbr*,!qvb*,!qvo*,!cali*,!lxc*,!ifb*,!dummy*" doc:"Globs of the network interfaces to collect."`
 	Hostname     string        `toml:"hostname" doc:"The resource id of this machine; its host name if empty."`
 	Root         string        `toml:"root" default:"/" doc:"Where the machine's root directory is mounted, for containers."`
 

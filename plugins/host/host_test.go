@@ -189,7 +189,8 @@ func TestRoot(t *testing.T) {
 	}
 	write("etc/hostname", "big\n")
 	write("proc/stat", "cpu  100 1 50 2000 7 3 4 5 20 0\ncpu0 50 1 25 1000 7 3 4 5 20 0\ncpu1 50 0 25 1000 0 0 0 0 0 0\nctxt 99\n")
-	write("proc/1/net/dev", "Inter-| Receive | Transmit\n face |bytes\n  lo: 1 1 0 0 0 0 0 0 1 1 0 0 0 0 0 0\neth0: 10 2 3 4 0 0 0 0 50 6 7 8 0 0 0 0\ntap1: 1 1 0 0 0 0 0 0 1 1 0 0 0 0 0 0\n")
+	write("proc/1/net/dev", "Inter-| Receive | Transmit\n face |bytes\n  lo: 1 1 0 0 0 0 0 0 1 1 0 0 0 0 0 0\neth0: 10 2 3 4 0 0 0 0 50 6 7 8 0 0 0 0\ntap1: 1 1 0 0 0 0 0 0 1 1 0 0 0 0 0 0\n"+
+		"ifb0: 1 1 0 0 0 0 0 0 1 1 0 0 0 0 0 0\ndummy0: 1 1 0 0 0 0 0 0 1 1 0 0 0 0 0 0\n")
 	write("proc/diskstats", "8 0 sda 5 0 16 7 2 0 8 3 1 11 12 0 0\n8 1 sda1 5 0 16 7 2 0 8 3 1 11 12 0 0\n7 0 loop0 5 0 16 7 2 0 8 3 1 11 12 0 0\n")
 	write("sys/block/sda/size", "1")
 	write("sys/block/loop0/size", "1")
