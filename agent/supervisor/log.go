@@ -111,5 +111,22 @@ func (b *bridged) record(message string, fields map[string]any) {
 			attrs = append(attrs, slog.Any(k, v))
 		}
 	}
-	b.log.LogAttrs(context.Background(), level, message, attrs...)
+	ctx := context.Background()
+	if !tagged(fields) {
+		b.log.LogAttrs(ctx, level, message, attrs...)
+		return
+	}
+	// The plugin left out what is below the level of the instance, which may be
+	// lower than the host's. Only Enabled asks for the host's.
+	r := slog.NewRecord(time.Now(), level, message, 0)
+	r.AddAttrs(attrs...)
+	_ = b.log.Handler().Handle(ctx, r) // as the logger does
+}
+
+// tagged tells whether a record is from an instance's own logger. Those of the
+// libraries in the plugin have a level too, but nobody asked for them.
+func tagged(fields map[string]any) bool {
+	_, levelled := fields["@level"].(string)
+	instance, _ := fields["instance"].(string)
+	return levelled && instance != ""
 }
