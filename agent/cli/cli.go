@@ -80,10 +80,11 @@ func (a *App) Main(args []string) int {
 		names = append(names, c.name)
 	}
 	fmt.Fprintf(a.Stderr, "nepho: there is no command %q", args[0])
+	end := "."
 	if near := sdkconfig.Suggest(args[0], names); near != "" {
-		fmt.Fprintf(a.Stderr, "; did you mean %q?", near)
+		end = fmt.Sprintf("; did you mean %q?", near)
 	}
-	fmt.Fprintln(a.Stderr, " See nepho help.")
+	fmt.Fprintln(a.Stderr, end+" See nepho help.")
 	return exitUsage
 }
 
@@ -157,7 +158,11 @@ func (a *App) parse(flags *flag.FlagSet, args []string, most int) (rest []string
 		args = flags.Args()[1:]
 	}
 	if most >= 0 && len(rest) > most {
-		fmt.Fprintf(a.Stderr, "%s: what is %q for? See nepho help %s.\n", flags.Name(), rest[most], strings.TrimPrefix(flags.Name(), "nepho "))
+		hint := ""
+		if flags.Lookup("config") != nil && strings.HasSuffix(rest[most], ".toml") {
+			hint = " did you mean --config " + rest[most] + "?"
+		}
+		fmt.Fprintf(a.Stderr, "%s: what is %q for?%s See nepho help %s.\n", flags.Name(), rest[most], hint, strings.TrimPrefix(flags.Name(), "nepho "))
 		return nil, exitUsage, true
 	}
 	return rest, exitOK, false

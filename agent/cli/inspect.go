@@ -251,11 +251,15 @@ func printStatus(out io.Writer, s *host.Status) {
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(w, "\nSOURCE\tSAMPLES\tEVENTS\tPOLLS\tFAILED\tTIMED OUT\tSKIPPED\tTOOK\tERROR")
 	for _, v := range s.Sources {
-		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%v\t%s\n", v.Name, v.Samples, v.Events, v.Polls, v.Failures, v.Timeouts, v.Skipped, v.Duration.Round(10*time.Microsecond), v.Error)
+		polls, took := "-", "-" // what waits for notifications does not poll
+		if v.Kind == config.Pollster {
+			polls, took = strconv.FormatUint(v.Polls, 10), v.Duration.Round(10*time.Microsecond).String()
+		}
+		fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%d\t%d\t%d\t%s\t%s\n", v.Name, v.Samples, v.Events, polls, v.Failures, v.Timeouts, v.Skipped, took, v.Error)
 	}
-	fmt.Fprintln(w, "\nPIPELINE\tIN\tFILTERED\tDROPPED\tREFUSED\tWAITING\tOUT")
+	fmt.Fprintln(w, "\nPIPELINE\tIN\tFILTERED\tDROPPED\tREFUSED\tWAITING\tTRANSFORMED\tOUT")
 	for _, p := range s.Pipelines {
-		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\n", p.Name, p.In, p.Filtered, p.Dropped, p.Refused, p.Waiting, p.Out)
+		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", p.Name, p.In, p.Filtered, p.Dropped, p.Refused, p.Waiting, p.Transformed, p.Out)
 	}
 	fmt.Fprintln(w, "\nPUBLISHER\tPUBLISHED\tREFUSED\tDROPPED\tWAITING\tRETRIES\tSPOOL\tERROR")
 	for _, k := range s.Sinks {
