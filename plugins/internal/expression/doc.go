@@ -11,4 +11,8 @@
 //
 // Metadata has no fixed types: one service's 2 is the next one's "2". Where an
 // operator can only mean numbers, text that reads as a number is taken as one.
+//
+// There is no now(): a value depends on the sample alone, so that a batch that is
+// worked on again gives the same. An expression without fields is evaluated when
+// it is compiled.
 package expression

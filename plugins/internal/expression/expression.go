@@ -75,7 +75,13 @@ func compile[T any](text string, convert func(any) (T, error), fits func(reflect
 	if err := checkResult(program, fits, what); err != nil {
 		return nil, err
 	}
-	return &Expression[T]{program: program, convert: convert, needs: needsOf(program.Node()), meter: -1, on: -1}, nil
+	e := &Expression[T]{program: program, convert: convert, needs: needsOf(program.Node()), meter: -1, on: -1}
+	if e.IsConstant() { // what it gives for every sample is known already
+		if _, err := e.evaluate(); err != nil {
+			return nil, err
+		}
+	}
+	return e, nil
 }
 
 func compileFor(text string, env any) (*vm.Program, error) {
@@ -84,9 +90,12 @@ func compileFor(text string, env any) (*vm.Program, error) {
 	}
 	// It is compiled twice, for the library does not check the arguments of calls
 	// in what was patched.
-	options := append(functions(), expr.Env(env))
+	options := append(functions(), expr.Env(env), expr.DisableBuiltin("now"))
 	_, err := expr.Compile(text, options...)
 	if err != nil {
+		if line := firstLine(err); strings.HasPrefix(line, "unknown name now ") {
+			return nil, errors.New(line + ": expressions have no clock")
+		}
 		return nil, errors.New(firstLine(err))
 	}
 	program, err := expr.Compile(text, append(options, expr.Patch(asNumbers{}))...)

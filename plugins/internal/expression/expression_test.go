@@ -125,9 +125,20 @@ func TestCompileErrors(t *testing.T) {
 	f("resource_metadata", "gives an object")
 	f("volume * name", "mismatched types")
 	f("metadata.vcpus", "unknown name metadata")
+	f("1/0", "the result is +Inf, not a number")
+	f("-1/0", "the result is -Inf, not a number")
+	f("0/0", "the result is NaN, not a number")
+	f("1 % 0", "integer divide by zero")
+	f(`number("many")`, `"many" is not a number`)
+	f("nil", "a value is missing")
+	f("now().Unix()", "expressions have no clock")
+	f("volume * now().Unix()", "expressions have no clock")
 
 	if _, err := Condition("volume + 1"); err == nil || !strings.Contains(err.Error(), "gives a number, must give true or false") {
 		t.Errorf("a number as a condition: %v", err)
+	}
+	if _, err := Value("now()"); err == nil || !strings.Contains(err.Error(), "expressions have no clock") {
+		t.Errorf("the time that it is as a value: %v", err)
 	}
 }
 
