@@ -194,11 +194,25 @@ func (i *Instance) FlushInterval() time.Duration {
 // Name is the instance's name.
 func (i *Instance) Name() string { return i.request.Instance }
 
-// Status gives the instance's state and why it is not ready, if known.
+// Status gives the instance's state and why it is not ready, if known: where the
+// instance itself has no reason, that is why its process ended last or could not
+// be started. With its process the instance has failed too.
 func (i *Instance) Status() (State, error) {
 	i.mu.Lock()
-	defer i.mu.Unlock()
-	return i.state, i.lastErr
+	state, err := i.state, i.lastErr
+	i.mu.Unlock()
+	if state == Ready || state == Stopped || state == Failed {
+		return state, err
+	}
+	i.process.mu.Lock()
+	defer i.process.mu.Unlock()
+	if i.process.state == Failed {
+		return Failed, i.process.lastErr
+	}
+	if err == nil {
+		err = i.process.lastErr
+	}
+	return state, err
 }
 
 // Stop stops the instance in its process, which may take until ctx ends. No call

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"google.golang.org/grpc/codes"
@@ -43,4 +44,18 @@ func TestUnfinished(t *testing.T) {
 	f(false, attempt{one, late}, attempt{one, running}, attempt{one, errors.New("no route")}, attempt{one, running})
 	f(false, attempt{one, late}, attempt{one, running}, attempt{one, nil}, attempt{one, running})
 	f(false, attempt{one, context.Canceled}, attempt{one, context.Canceled}, attempt{one, context.Canceled})
+}
+
+// What hangs in its start has its process ended, with a reason.
+func TestUnfinishedStart(t *testing.T) {
+	t.Parallel()
+	spec, _ := newSpec(t, "")
+	p := start(t, spec)
+	i := p.Add(request(t, "i", "mode = 'hang-start'"))
+	eventually(t, "the process is ended", func() bool {
+		_, err := i.Status()
+		s := p.Status()
+		return s.Restarts > 0 && strings.Contains(s.LastError.Error(), `instance "i" does not finish starting`) && err != nil
+	})
+	stop(t, i)
 }
