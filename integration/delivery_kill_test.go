@@ -108,7 +108,7 @@ path = "${DIR}/out.json"
 	addsUp(t, a)
 	a.Stop()
 	expectAll(t, arrived(a.Samples("out.json")), last(t, a, "generator"), 4*8_000)
-	if k := deadLetters(t, a, "default.file.jsonl"); len(k) > 0 {
+	if k := deadLetters(t, a, "default/file.jsonl"); len(k) > 0 {
 		t.Errorf("%d dead letters", len(k))
 	}
 }

@@ -183,7 +183,7 @@ func TestSinkSlowAndAnswering500(t *testing.T) {
 	awaitDrained(t, a)
 	a.Stop()
 	expectAll(t, stored(t, db, "generator.number"), last(t, a, "generator"), 0)
-	if k := deadLetters(t, a, "default.influxdb.jsonl"); len(k) > 0 {
+	if k := deadLetters(t, a, "default/influxdb.jsonl"); len(k) > 0 {
 		t.Errorf("%d dead letters, such as %+v", len(k), k[0])
 	}
 }
@@ -218,7 +218,7 @@ url = %q
 	addsUp(t, a)
 	a.Stop()
 	dead := map[int]int{}
-	for _, l := range deadLetters(t, a, "default.influxdb.jsonl") {
+	for _, l := range deadLetters(t, a, "default/influxdb.jsonl") {
 		if l.Sample == nil || l.Sample.Name != "conflict.number" || l.From != "default/influxdb" || !strings.Contains(l.Reason, "conflict") {
 			t.Fatalf("dead letter %+v", l)
 		}
@@ -251,13 +251,13 @@ fail_every = 3
 	addsUp(t, a)
 	Eventually(t, "all is settled", func() error {
 		k := a.Sink("default", "discard")
-		if n := uint64(len(deadLetters(t, a, "default.discard.jsonl"))); k.Refused != n || n < 10 {
+		if n := uint64(len(deadLetters(t, a, "default/discard.jsonl"))); k.Refused != n || n < 10 {
 			return fmt.Errorf("%d refused, %d dead letters", k.Refused, n)
 		}
 		return nil
 	})
 	a.Stop()
-	for n, times := range numbersOf(deadLetters(t, a, "default.discard.jsonl")) {
+	for n, times := range numbersOf(deadLetters(t, a, "default/discard.jsonl")) {
 		if times != 1 || n%100 != 1 {
 			t.Errorf("number %d is %d times a dead letter", n, times)
 		}

@@ -56,10 +56,10 @@ func TestPoison(t *testing.T) {
 			t.Parallel()
 			transformers, publishers, innocent := "'bad'", "'out'", "'good'"
 			instances := "[[publisher.file]]\nname = 'out'\npath = '${DIR}/out.json'\n[[publisher.file]]\nname = 'other'\npath = '${DIR}/other.json'\n"
-			dead, other := "main", "other"
+			dead, other := "main/@transformers", "other"
 			if kind == "publisher" {
 				transformers, publishers, innocent = "", "'bad'", ""
-				dead, other = "main.bad", "good"
+				dead, other = "main/bad", "good"
 				instances = ""
 			}
 			options := "on = 7\nmode = '" + mode + "'\n"

@@ -300,7 +300,7 @@ publishers = ["influxdb"]
 	a.Signal(syscall.SIGTERM)
 	a.Wait(patience)
 	refused := map[string]sdk.Sample{}
-	letters, err := os.ReadFile(a.Path("data/dead/rates.influxdb.jsonl"))
+	letters, err := os.ReadFile(a.Path("data/dead/rates/influxdb.jsonl"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,8 +33,10 @@ func (a *App) run(flags *flag.FlagSet, args []string) int {
 		return code
 	}
 	// From here on a signal means something to us.
-	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
 	var mu sync.Mutex
 	var early []config.Problem // of plugins, before there is a logger
 	c, cat, ok := a.load(*file, func(p config.Problem) {
@@ -84,21 +86,29 @@ func (a *App) run(flags *flag.FlagSet, args []string) int {
 	if err := h.Apply(context.Background(), c); err != nil {
 		log.Error("some of the configuration cannot run", "error", err)
 	}
-	if err := awaitRequired(h); err != nil {
+	if err := awaitRequired(h, signals); err != nil {
 		log.Error("a required instance cannot start", "error", err)
 		a.stop(h, c.Agent.StopTimeout, log, signals)
 		return exitFailed
 	}
 	log.Info("running", "version", a.Version, "instances", len(c.Instances), "pipelines", len(c.Pipelines))
 	notify("READY=1")
-	for s := range signals {
-		if s != syscall.SIGHUP {
+	retry := time.NewTicker(retryPause)
+	defer retry.Stop()
+	for stopping := false; !stopping; {
+		select {
+		case s := <-signals:
 			log.Info("stopping", "signal", s.String(), "within", c.Agent.StopTimeout)
-			break
+			stopping = true
+		case <-hangups:
+			notify("RELOADING=1")
+			c = a.reload(h, cat, c, *file, log)
+			notify("READY=1")
+		case <-retry.C:
+			if err := h.Retry(); err != nil {
+				log.Error("some of the configuration still cannot run", "error", err)
+			}
 		}
-		notify("RELOADING=1")
-		c = a.reload(h, cat, c, *file, log)
-		notify("READY=1")
 	}
 	notify("STOPPING=1")
 	a.stop(h, c.Agent.StopTimeout, log, signals)
@@ -117,7 +127,7 @@ func (a *App) reload(h *host.Host, cat *catalog.Catalog, before *config.Config, 
 		return before
 	}
 	changes := next.Diff(before)
-	if changes.None() {
+	if changes.None() && len(h.Status().Missing) == 0 {
 		log.Info("the configuration is the same as before")
 		return before
 	}
@@ -160,8 +170,8 @@ func (a *App) stop(h *host.Host, timeout time.Duration, log *slog.Logger, signal
 	go func() {
 		for {
 			select {
-			case s := <-signals:
-				if s != syscall.SIGHUP && time.Since(begun) > impatience {
+			case <-signals:
+				if time.Since(begun) > impatience {
 					log.Warn("stopping at once")
 					cancel()
 					return
@@ -175,12 +185,16 @@ func (a *App) stop(h *host.Host, timeout time.Duration, log *slog.Logger, signal
 	log.Info("stopped", "after", time.Since(begun).Round(time.Millisecond))
 }
 
+// retryPause lies between attempts to start what could not be started.
+const retryPause = 30 * time.Second
+
 // requiredTimeout is how long required instances may take to start.
 const requiredTimeout = 30 * time.Second
 
-// awaitRequired waits for the instances without which the agent is not to run.
-func awaitRequired(h *host.Host) error {
-	for begun := time.Now(); ; time.Sleep(20 * time.Millisecond) {
+// awaitRequired waits for the instances without which the agent is not to run, or
+// until it is told to stop.
+func awaitRequired(h *host.Host, signals <-chan os.Signal) error {
+	for begun := time.Now(); ; {
 		waiting := ""
 		for _, i := range h.Status().Instances {
 			switch {
@@ -196,6 +210,11 @@ func awaitRequired(h *host.Host) error {
 		}
 		if time.Since(begun) > requiredTimeout {
 			return fmt.Errorf("%s did not start within %v", waiting, requiredTimeout)
+		}
+		select {
+		case s := <-signals:
+			return fmt.Errorf("%s had not started when signal %s came", waiting, s)
+		case <-time.After(20 * time.Millisecond):
 		}
 	}
 }

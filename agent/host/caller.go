@@ -104,15 +104,19 @@ func (c *caller) call(ctx context.Context, do func(ctx context.Context, life *su
 		return nil
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case errors.Is(err, errNoTurn):
-		return fmt.Errorf("%w: %w", errLate, err)
-	case within.Err() != nil || status.Code(err) == codes.DeadlineExceeded:
+	case errors.Is(err, errNoTurn) || errors.Is(err, errBlocked):
+		return fmt.Errorf("%w: %w", errLate, err) // not the plugin's fault
+	case within.Err() == nil && status.Code(err) == codes.DeadlineExceeded:
+		c.missed = 0 // it kept to its time
+		return fmt.Errorf("%w: what it waits for takes more than %v", errLate, c.timeout)
+	case within.Err() != nil:
 		return c.miss(life, fmt.Errorf("%w: it took more than %v", errLate, c.timeout))
 	case status.Code(err) == codes.Aborted:
 		return c.miss(life, reason(status.Convert(err).Message()))
 	case status.Code(err) == codes.ResourceExhausted:
 		return fmt.Errorf("%w: %w", errTooLarge, reason(status.Convert(err).Message()))
 	}
+	c.missed = 0 // it answered, or is gone
 	select {
 	case <-life.Done():
 		return errCrashed

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"math"
 	"path/filepath"
@@ -18,7 +19,7 @@ import (
 // Apply makes the host run the given configuration, which must have been checked.
 // Only what differs from the present one is stopped and started; spools and
 // transformer state stay. Changes of [agent] that concern the process as a whole
-// (data_dir, plugin_dir, listen, mtls) take effect with the next start.
+// (data_dir, plugin_dir, listen, ...) take effect with the next start.
 //
 // An error tells what could not be started; all else runs.
 func (h *Host) Apply(ctx context.Context, next *config.Config) error {
@@ -119,7 +120,8 @@ func within(ctx context.Context, part int) context.Context {
 }
 
 // add starts what the configuration has and does not run yet, from the end of the
-// flow to its beginning.
+// flow to its beginning. A source runs only with all of its pipelines: what it
+// gave to a part of them would be missing in the others, and acknowledged.
 func (h *Host) add(next *config.Config) error {
 	var errs []error
 	for _, i := range next.Instances {
@@ -128,19 +130,50 @@ func (h *Host) add(next *config.Config) error {
 			errs = append(errs, err)
 		}
 	}
-	for _, p := range next.Pipelines {
-		errs = append(errs, h.addPipeline(next, p))
+	runs := map[string]bool{}
+	for name := range h.sources {
+		runs[name] = true
 	}
+	broken := map[string]bool{}
+	for _, p := range next.Pipelines {
+		if err := h.addPipeline(next, p); err != nil {
+			errs = append(errs, fmt.Errorf("pipeline %s, and its sources %v, do not run: %w", p.Name, p.Sources, err))
+			for _, source := range p.Sources {
+				broken[source] = true
+				runs[source] = false
+			}
+		}
+	}
+	stopEach(h, h.sources, runs, func(s *source) { s.stop(context.Background()) })
 	// Sources that go on learn of new pipelines before new sources start.
 	for name, s := range h.sources {
 		s.routes.Store(h.routes(name))
 	}
 	for _, i := range next.Instances {
-		if config.IsSource(i.Kind) && h.sources[i.Name] == nil {
-			errs = append(errs, h.startSource(i))
+		if config.IsSource(i.Kind) && h.sources[i.Name] == nil && !broken[i.Name] {
+			if err := h.startSource(i); err != nil {
+				errs = append(errs, fmt.Errorf("source %s does not run: %w", i.Name, err))
+			}
 		}
 	}
+	var missing []string
+	for _, err := range errs {
+		if err != nil {
+			missing = append(missing, err.Error())
+		}
+	}
+	h.set(func() { h.missing = missing })
 	return errors.Join(errs...)
+}
+
+// Retry tries again to start what could not be started.
+func (h *Host) Retry() error {
+	h.change.Lock()
+	defer h.change.Unlock()
+	if len(h.missing) == 0 || h.draining {
+		return nil
+	}
+	return h.add(h.config)
 }
 
 func (h *Host) addPipeline(next *config.Config, p *config.Pipeline) error {

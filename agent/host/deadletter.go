@@ -2,7 +2,9 @@ package host
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
@@ -16,14 +18,12 @@ import (
 const deadLetterBytes = 64 << 20
 
 // deadLetters keeps what a publisher or a transformer will never take, with the
-// reason, as JSON lines in one file per sink or pipeline. The file is made with
-// the first letter.
+// reason, as JSON lines in one file per sink or pipeline. Letters are rare: the
+// file is opened for each call, so that it may be moved away at any time.
 type deadLetters struct {
 	path string
-
+	log  *slog.Logger
 	mu   sync.Mutex
-	file *os.File
-	size int64
 }
 
 // letter is a line of the file. Data holds a batch that cannot be decoded.
@@ -84,59 +84,48 @@ func (d *deadLetters) write(letters ...letter) error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err := d.open(); err != nil {
+	if err := d.append(lines); err != nil {
 		return fmt.Errorf("cannot keep dead letters: %w", err)
 	}
-	n, err := d.file.Write(lines)
-	if err == nil {
-		err = d.file.Sync()
-	}
-	if err != nil {
-		// No half line may stay.
-		if e := d.file.Truncate(d.size); e == nil {
-			n = 0
-		}
-		d.size += int64(n)
-		return fmt.Errorf("cannot keep dead letters: %w", err)
-	}
-	d.size += int64(n)
 	return nil
 }
 
-func (d *deadLetters) open() error {
-	if d.file != nil && d.size >= deadLetterBytes {
-		d.file.Close()
-		d.file = nil
-		if err := os.Rename(d.path, d.path+".old"); err != nil {
-			return err
-		}
-	}
-	if d.file != nil {
-		return nil
-	}
+// append writes whole lines, durably, or nothing.
+func (d *deadLetters) append(lines []byte) (err error) {
 	if err := os.MkdirAll(filepath.Dir(d.path), 0o750); err != nil {
+		return err
+	}
+	if err := d.rotate(); err != nil {
 		return err
 	}
 	f, err := os.OpenFile(d.path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o640)
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, f.Close()) }()
 	info, err := f.Stat()
 	if err != nil {
-		f.Close()
 		return err
 	}
-	d.file, d.size = f, info.Size()
+	if _, err = f.Write(lines); err == nil {
+		err = f.Sync()
+	}
+	if err != nil {
+		return errors.Join(err, f.Truncate(info.Size()))
+	}
 	return nil
 }
 
-func (d *deadLetters) close() error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.file == nil {
+// rotate puts a file that has grown large aside. What was put aside before goes,
+// which is said, for nobody has looked at it in all that time.
+func (d *deadLetters) rotate() error {
+	info, err := os.Stat(d.path)
+	if err != nil || info.Size() < deadLetterBytes {
 		return nil
 	}
-	err := d.file.Close()
-	d.file = nil
-	return err
+	old := d.path + ".old"
+	if gone, err := os.Stat(old); err == nil {
+		d.log.Error("the oldest dead letters are deleted to make room for new ones", "file", old, "bytes", gone.Size())
+	}
+	return os.Rename(d.path, old)
 }

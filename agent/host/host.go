@@ -52,6 +52,7 @@ type Host struct {
 	pipelines map[string]*pipeline
 	sources   map[string]*source
 	draining  bool
+	missing   []string // what could not be started, and why
 }
 
 // New makes a host; Apply has it run something.
@@ -127,7 +128,7 @@ func (h *Host) startSink(p *config.Pipeline, i *config.Instance) (*sink, error) 
 	}
 	s := &sink{
 		name: name, publisher: i, spool: sp, gate: h.gates[i.Name], log: log,
-		dead:   &deadLetters{path: filepath.Join(h.config.Agent.DataDir, "dead", p.Name+"."+i.Name+".jsonl")},
+		dead:   &deadLetters{path: filepath.Join(h.config.Agent.DataDir, "dead", p.Name, i.Name+".jsonl"), log: log},
 		caller: caller{instance: h.instances[i.Name], timeout: i.Timeout, patience: 2},
 	}
 	s.start()
@@ -138,7 +139,7 @@ func (h *Host) startSink(p *config.Pipeline, i *config.Instance) (*sink, error) 
 func (h *Host) startPipeline(c *config.Config, p *config.Pipeline) error {
 	pl := &pipeline{
 		config: p,
-		dead:   &deadLetters{path: filepath.Join(c.Agent.DataDir, "dead", p.Name+".jsonl")},
+		dead:   &deadLetters{path: filepath.Join(c.Agent.DataDir, "dead", p.Name, "@transformers.jsonl"), log: h.log.With("pipeline", p.Name)},
 		log:    h.log.With("pipeline", p.Name),
 	}
 	for _, name := range p.Transformers {

@@ -236,7 +236,4 @@ func (p *pipeline) stop(ctx context.Context) {
 	if n := p.dropped.Load(); n > 0 {
 		p.log.Warn("samples were dropped for want of a transformer's answer", "rows", n)
 	}
-	if err := p.dead.close(); err != nil {
-		p.log.Error("cannot close dead letters", "error", err)
-	}
 }

@@ -58,7 +58,7 @@ func (s *sink) append(ctx context.Context, item parcel) error {
 		_, err := s.bury(item.data, "the batch is larger than the spool", nil, item.rows())
 		item.fate.done(err)
 		return nil
-	case ctx.Err() != nil:
+	case ctx.Err() != nil && !errors.Is(err, spool.ErrFull):
 		item.fate.done(ctx.Err())
 		return ctx.Err()
 	default:
@@ -112,14 +112,14 @@ func (s *sink) publish(ctx context.Context, d spool.Delivery) (refused uint64, e
 		case err == nil && reply.Outcome == wire.PublishReply_DONE:
 			return 0, nil
 		case err == nil && reply.Outcome == wire.PublishReply_REFUSED:
-			refused, _ := s.bury(d.Payload, reason(reply.Reason).Error(), reply.Rows, rows)
-			return refused, nil
+			return s.buried(ctx, d.Payload, reason(reply.Reason).Error(), reply.Rows, rows)
+		case err == nil && reply.Outcome == wire.PublishReply_PANICKED && batch.ended():
+			return s.buried(ctx, d.Payload, reason(reply.Reason).Error(), nil, rows)
 		case err == nil:
 			err = reason(reply.Reason)
 			after = min(time.Duration(reply.RetryAfterNs), longestPause)
 		case errors.Is(err, errCrashed) && batch.ended():
-			refused, _ := s.bury(d.Payload, "the publisher's process ends on this batch", nil, rows)
-			return refused, nil
+			return s.buried(ctx, d.Payload, "the publisher's process ends on this batch", nil, rows)
 		}
 		if ctx.Err() != nil {
 			return 0, ctx.Err()
@@ -173,11 +173,28 @@ func (s *sink) settle(d spool.Delivery, refused uint64) {
 // they are lost.
 func (s *sink) bury(data []byte, reason string, rows []uint32, all uint64) (uint64, error) {
 	n, err := s.dead.keep(s.name, reason, data, rows, all)
-	s.log.Error("samples can never be published; they are put aside as dead letters", "rows", n, "reason", reason, "file", s.dead.path)
 	if err != nil {
-		s.log.Error("dead letters are lost", "rows", n, "error", err)
+		s.log.Error("samples can never be published, and cannot be put aside as dead letters", "rows", n, "reason", reason, "error", err)
+		return n, err
 	}
-	return n, err
+	s.log.Error("samples can never be published; they are put aside as dead letters", "rows", n, "reason", reason, "file", s.dead.path)
+	return n, nil
+}
+
+// buried puts rows aside and gives their number. While the letters cannot be
+// written the batch stays in the spool and it is tried again, until ctx ends.
+func (s *sink) buried(ctx context.Context, data []byte, reason string, rows []uint32, all uint64) (uint64, error) {
+	pause := backoff{min: time.Second, max: time.Minute}
+	for {
+		n, err := s.bury(data, reason, rows, all)
+		if err == nil {
+			return n, nil
+		}
+		s.trouble.begins(err)
+		if err := pause.wait(ctx, 0); err != nil {
+			return 0, err
+		}
+	}
 }
 
 // stop goes on publishing until the spool is empty, the publisher is in trouble or
@@ -203,7 +220,7 @@ func (s *sink) stop(ctx context.Context) {
 			s.log.Info("samples wait on disk for the next start", "rows", left)
 		}
 	}
-	if err := errors.Join(s.spool.Close(), s.dead.close()); err != nil {
+	if err := s.spool.Close(); err != nil {
 		s.log.Error("cannot close the spool", "error", err)
 	}
 }

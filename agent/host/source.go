@@ -33,6 +33,7 @@ type source struct {
 
 	batches, samples, events, bytes counter
 	garbage                         counter // messages that were no batch
+	lost                            counter // rows that some pipeline could not be given in time
 
 	polls, failures, timeouts, skipped counter
 	resources, failedResources         counter
@@ -84,6 +85,21 @@ func (s *source) route(ctx context.Context, data []byte, f *fate, held bool) err
 	s.latest = data
 	s.mu.Unlock()
 	item := parcel{data: data, samples: h.samples, events: h.events, fate: f, held: held}
+	if err := s.offer(ctx, item); err != nil {
+		if !held {
+			s.lost.Add(item.rows())
+		}
+		return fmt.Errorf("%w: %w", errBlocked, err)
+	}
+	return nil
+}
+
+// errBlocked says that the host, not the plugin, took too long.
+var errBlocked = errors.New("the pipelines do not take samples")
+
+// offer offers a parcel to every pipeline of the source. It returns with ctx,
+// which is to say in the middle of a change of the configuration that takes long.
+func (s *source) offer(ctx context.Context, item parcel) error {
 	offered := map[string]bool{}
 	for {
 		again := false

@@ -3,6 +3,7 @@ package host
 import (
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/nephoscope/nepho/agent/supervisor"
@@ -18,6 +19,7 @@ type Status struct {
 	Time     time.Time `json:"time"`
 	Files    []string  `json:"files"`
 	Draining bool      `json:"draining,omitempty"`
+	Missing  []string  `json:"missing,omitempty"` // what of the configuration does not run, and why
 
 	Plugins   []PluginStatus   `json:"plugins"`
 	Instances []InstanceStatus `json:"instances"`
@@ -65,6 +67,7 @@ type SourceStatus struct {
 	Events          uint64        `json:"events"`
 	Bytes           uint64        `json:"bytes"`
 	Garbage         uint64        `json:"garbage"`
+	Lost            uint64        `json:"lost"` // rows that a pipeline could not be given in time
 	LastPoll        time.Time     `json:"last_poll,omitzero"`
 	Duration        time.Duration `json:"last_duration_ns,omitempty"`
 	Error           string        `json:"error,omitempty"`
@@ -119,8 +122,11 @@ type SinkStatus struct {
 	DiskError     string        `json:"disk_error,omitempty"`
 }
 
-// Ready tells whether every instance is started.
+// Ready tells whether all of the configuration runs and every instance is started.
 func (s *Status) Ready() bool {
+	if len(s.Missing) > 0 {
+		return false
+	}
 	for _, i := range s.Instances {
 		if i.State != supervisor.Ready {
 			return false
@@ -134,7 +140,7 @@ func (h *Host) Status() *Status {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s := &Status{
-		Version: h.version, PID: os.Getpid(), Started: h.started, Time: time.Now(), Files: h.config.Files, Draining: h.draining,
+		Version: h.version, PID: os.Getpid(), Started: h.started, Time: time.Now(), Files: h.config.Files, Draining: h.draining, Missing: h.missing,
 		Plugins: []PluginStatus{}, Instances: []InstanceStatus{}, Sources: []SourceStatus{}, Pipelines: []PipelineStatus{}, Sinks: []SinkStatus{},
 	}
 	for _, key := range names(h.processes) {
@@ -147,7 +153,11 @@ func (h *Host) Status() *Status {
 	for _, name := range names(h.instances) {
 		state, err := h.instances[name].Status()
 		i := InstanceStatus{Name: name, State: state, Error: text(err)}
-		if c := h.config.Instance(name); c != nil {
+		_, own, staged := strings.Cut(name, "/") // a transformer runs under PIPELINE/NAME
+		if !staged {
+			own = name
+		}
+		if c := h.config.Instance(own); c != nil {
 			i.Required = c.Required
 		}
 		s.Instances = append(s.Instances, i)
@@ -185,7 +195,7 @@ func (s *source) status() SourceStatus {
 		Name: s.config.Name, Kind: s.config.Kind, Plugin: s.config.Plugin, Interval: s.config.Interval,
 		Polls: s.polls.Load(), Failures: s.failures.Load(), Timeouts: s.timeouts.Load(), Skipped: s.skipped.Load(),
 		Resources: s.resources.Load(), FailedResources: s.failedResources.Load(), Unsettled: s.unsettled.Load(),
-		Batches: s.batches.Load(), Samples: s.samples.Load(), Events: s.events.Load(), Bytes: s.bytes.Load(), Garbage: s.garbage.Load(),
+		Batches: s.batches.Load(), Samples: s.samples.Load(), Events: s.events.Load(), Bytes: s.bytes.Load(), Garbage: s.garbage.Load(), Lost: s.lost.Load(),
 		LastPoll: last, Duration: took, Error: text(s.trouble.now()),
 	}
 }

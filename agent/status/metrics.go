@@ -47,6 +47,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		set(counter, "source_events_total", "Events taken.", source, float64(v.Events), v.Name)
 		set(counter, "source_bytes_total", "Bytes of batches taken.", source, float64(v.Bytes), v.Name)
 		set(counter, "source_garbage_total", "Messages that were no batch.", source, float64(v.Garbage), v.Name)
+		set(counter, "source_lost_total", "Polled samples that a pipeline could not be given in time.", source, float64(v.Lost), v.Name)
 		set(gauge, "source_unsettled", "Deliveries that wait until they are durable.", source, float64(v.Unsettled), v.Name)
 		set(gauge, "source_last_poll_seconds", "Duration of the last poll.", source, v.Duration.Seconds(), v.Name)
 	}

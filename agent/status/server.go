@@ -83,6 +83,9 @@ func Handler(teller Teller) http.Handler {
 		if s.Draining {
 			fmt.Fprintln(w, "the host is stopping")
 		}
+		for _, missing := range s.Missing {
+			fmt.Fprintln(w, missing)
+		}
 		for _, i := range s.Instances {
 			if i.State != "ready" {
 				fmt.Fprintf(w, "%s is %s: %s\n", i.Name, i.State, i.Error)
