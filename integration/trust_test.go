@@ -98,7 +98,7 @@ path = "${DIR}/out.json"
 	if err := os.WriteFile(elsewhere, binary, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if out, stderr, code := a.Run("check"); code != 0 || !strings.Contains(out, "3 instances, 1 pipelines") {
+	if out, stderr, code := a.Run("check"); code != 0 || !strings.Contains(out, "3 instances, 1 pipeline") {
 		t.Errorf("check gives code %d and says:\n%s%s", code, out, stderr)
 	}
 	a.Start()

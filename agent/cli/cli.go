@@ -151,7 +151,9 @@ func (a *App) parse(flags *flag.FlagSet, args []string, most int) (rest []string
 			fmt.Fprintf(a.Stderr, "%s: %v. See nepho help %s.\n", flags.Name(), err, strings.TrimPrefix(flags.Name(), "nepho "))
 			return nil, exitUsage, true
 		}
-		if flags.NArg() == 0 {
+		before := len(args) - flags.NArg()
+		if flags.NArg() == 0 || before > 0 && args[before-1] == "--" {
+			rest = append(rest, flags.Args()...)
 			break
 		}
 		rest = append(rest, flags.Arg(0))
