@@ -7,7 +7,8 @@ import (
 
 // Expand replaces references in all string values of the table, in place:
 //
-//	${NAME}            the environment variable; a problem if it is not set
+//	${NAME}            the environment variable; a problem if it is not set; the
+//	                   value is marked Inserted
 //	${NAME:-default}   the same, or the default if it is not set or empty
 //	$$                 a literal $
 //	file:/path         (the whole string) the file's content, without its last
@@ -58,7 +59,12 @@ func (e *expander) value(v *Value, path string) {
 
 func (e *expander) str(v *Value, path string) {
 	isFile := strings.HasPrefix(v.Str, "file:") && !strings.HasPrefix(v.Str, "file://")
-	text, problem := expandVariables(v.Str, e.env)
+	env := func(name string) (string, bool) {
+		value, set := e.env(name)
+		v.Inserted = v.Inserted || value != ""
+		return value, set
+	}
+	text, problem := expandVariables(v.Str, env)
 	if problem != nil {
 		e.fail(v, path, *problem)
 		return

@@ -4,7 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
+	"strings"
 	"testing"
+	"time"
 )
 
 func testEnv(name string) (string, bool) {
@@ -54,6 +57,56 @@ func TestExpand(t *testing.T) {
 	f("file:///crlf", "file:///crlf", false)
 	f("file:relative", "file:relative", false)
 	f("${PATH_LIKE}", "file:/etc/shadow", false)
+}
+
+// What a variable holds may be a secret: no problem tells it.
+func TestInsertedIsNotPrinted(t *testing.T) {
+	table := parse(t, `interval = "${HOST}"
+size = "${HOST}"
+mode = "${HOST}"
+level = "x${HOST}"
+count = "${NUMBER}"
+pause = "${NUMBER}"
+long = "${TIME}"
+list = "${HOST}"
+names = ["${HOST}"]
+plain = "${NONE:-db1}"
+`)
+	env := func(name string) (string, bool) {
+		more := map[string]string{"NUMBER": "4711", "TIME": "4711h"}
+		if s, has := more[name]; has {
+			return s, true
+		}
+		return testEnv(name)
+	}
+	if problems := table.Expand(env, testFile); len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	var into struct {
+		Interval time.Duration `toml:"interval" doc:"x"`
+		Size     Size          `toml:"size" doc:"x"`
+		Mode     string        `toml:"mode" enum:"db2|db3" doc:"x"`
+		Level    slog.Level    `toml:"level" doc:"x"`
+		Count    int           `toml:"count" doc:"x"`
+		Pause    time.Duration `toml:"pause" doc:"x"`
+		Long     time.Duration `toml:"long" max:"1h" doc:"x"`
+		List     []string      `toml:"list" doc:"x"`
+		Names    []int         `toml:"names" doc:"x"`
+		Plain    bool          `toml:"plain" doc:"x"`
+	}
+	problems := table.Decode(&into)
+	if len(problems) != 10 {
+		t.Errorf("%d problems: %v", len(problems), problems)
+	}
+	for _, p := range problems {
+		text := strings.Replace(p.Error(), "db2, db3", "", 1)
+		if p.Key == "plain" { // what the file says may be told
+			text = strings.Replace(text, `got string "db1"`, Redacted, 1)
+		}
+		if strings.Contains(text, "db") || strings.Contains(text, "4711") || !strings.Contains(text, Redacted) && p.Key != "level" {
+			t.Error(p)
+		}
+	}
 }
 
 func TestExpandReportsAll(t *testing.T) {

@@ -76,7 +76,7 @@ func (d *decoder) value(into reflect.Value, v *Value, key string, f field) {
 func (d *decoder) list(into reflect.Value, v *Value, key string, f field) {
 	if v.Kind != KindList {
 		hint := ""
-		if v.Kind == KindString && into.Type().Elem().Kind() == reflect.String && !v.Secret {
+		if v.Kind == KindString && into.Type().Elem().Kind() == reflect.String && !v.untold() {
 			hint = fmt.Sprintf("write [%s]", show(v))
 		}
 		d.wrongKind(v, key, "a list", hint)
@@ -112,7 +112,7 @@ func (d *decoder) mapping(into reflect.Value, v *Value, key string, f field) {
 
 func (d *decoder) integer(into reflect.Value, v *Value, key string, f field) {
 	hint := ""
-	if _, err := strconv.ParseInt(v.Str, 10, 64); v.Kind == KindString && err == nil && !v.Secret {
+	if _, err := strconv.ParseInt(v.Str, 10, 64); v.Kind == KindString && err == nil && !v.untold() {
 		hint = "write " + v.Str + " without quotes"
 	}
 	if v.Kind != KindInt {
@@ -167,7 +167,7 @@ func (d *decoder) float(into reflect.Value, v *Value, key string, f field) {
 func (d *decoder) duration(into reflect.Value, v *Value, key string, f field) {
 	if v.Kind != KindString {
 		hint := ""
-		if v.Kind == KindInt && !v.Secret {
+		if v.Kind == KindInt && !v.untold() {
 			hint = fmt.Sprintf("write %q", show(v)+"s")
 		}
 		d.wrongKind(v, key, `a duration such as "10s"`, hint)
@@ -176,7 +176,7 @@ func (d *decoder) duration(into reflect.Value, v *Value, key string, f field) {
 	duration, err := ParseDuration(v.Str)
 	if err != nil {
 		hint := ""
-		if _, e := strconv.ParseFloat(v.Str, 64); e == nil && !v.Secret {
+		if _, e := strconv.ParseFloat(v.Str, 64); e == nil && !v.untold() {
 			hint = fmt.Sprintf("write %q", v.Str+"s")
 		}
 		d.add(v.Pos, key, hint, "%s, got %s", err, shown(v))
@@ -223,7 +223,7 @@ func (d *decoder) text(into reflect.Value, v *Value, key string, f field) {
 	err := into.Addr().Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(v.Str))
 	switch {
 	case err == nil:
-	case v.Secret: // the error's text may hold the value
+	case v.untold(): // the error's text may hold the value
 		d.add(v.Pos, key, "", "the value cannot be used")
 	default:
 		d.add(v.Pos, key, "", "%s cannot be used: %s", show(v), err)
@@ -235,7 +235,7 @@ func (d *decoder) inEnum(v *Value, key string, f field) bool {
 		return true
 	}
 	hint := ""
-	if s := Suggest(v.Str, f.enum); s != "" && !v.Secret {
+	if s := Suggest(v.Str, f.enum); s != "" && !v.untold() {
 		hint = fmt.Sprintf("did you mean %q?", s)
 	}
 	d.add(v.Pos, key, hint, "%s is not one of %s", show(v), strings.Join(f.enum, ", "))
@@ -290,10 +290,11 @@ func shown(v *Value) string {
 	return v.Kind.String() + " " + show(v)
 }
 
-// show returns a value as the file has it, shortened, and never a secret.
+// show returns a value as the file has it, shortened, and never a secret or what
+// a variable holds.
 func show(v *Value) string {
 	const longest = 60
-	if v.Secret {
+	if v.untold() {
 		return Redacted
 	}
 	if v.Kind == KindString {

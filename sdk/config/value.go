@@ -61,7 +61,13 @@ type Value struct {
 	Pos Pos
 	// Secret values are never printed: not by Text, not in a Problem.
 	Secret bool
+	// Inserted is set by Expand where it inserted an environment variable. Nobody
+	// knows what that holds: the value is not printed in a Problem.
+	Inserted bool
 }
+
+// untold reports whether a Problem must not tell what v holds.
+func (v *Value) untold() bool { return v.Secret || v.Inserted }
 
 // NewString returns a string value without a position.
 func NewString(s string) *Value { return &Value{Kind: KindString, Str: s} }

@@ -18,7 +18,7 @@ func EncodeTable(t *config.Table) *wire.Table {
 }
 
 func encodeValue(v *config.Value) *wire.Value {
-	w := &wire.Value{File: v.Pos.File, Line: int32(v.Pos.Line), Column: int32(v.Pos.Column), Secret: v.Secret}
+	w := &wire.Value{File: v.Pos.File, Line: int32(v.Pos.Line), Column: int32(v.Pos.Column), Secret: v.Secret, Inserted: v.Inserted}
 	switch v.Kind {
 	case config.KindString:
 		w.Kind = &wire.Value_Text{Text: v.Str}
@@ -76,7 +76,7 @@ func decodeValue(w *wire.Value) *config.Value {
 		v = new(config.Value) // what the host could not expand; its problem is known
 	}
 	v.Pos = config.Pos{File: w.GetFile(), Line: int(w.GetLine()), Column: int(w.GetColumn())}
-	v.Secret = w.GetSecret()
+	v.Secret, v.Inserted = w.GetSecret(), w.GetInserted()
 	return v
 }
 

@@ -28,6 +28,7 @@ inner   = []
 		t.Fatal(problems)
 	}
 	table.Get("text").Secret = true
+	table.Get("float").Inserted = true
 	table.Set("unexpanded", new(config.Value))
 	data, err := proto.Marshal(EncodeTable(table))
 	if err != nil {
@@ -43,8 +44,8 @@ inner   = []
 	}
 	for _, key := range table.Keys() {
 		g, w := got.Get(key), table.Get(key)
-		if g.Pos != w.Pos || g.Secret != w.Secret || g.Kind != w.Kind {
-			t.Errorf("%s: %v at %v, secret %v", key, g.Kind, g.Pos, g.Secret)
+		if g.Pos != w.Pos || g.Secret != w.Secret || g.Inserted != w.Inserted || g.Kind != w.Kind {
+			t.Errorf("%s: %v at %v, secret %v, inserted %v", key, g.Kind, g.Pos, g.Secret, g.Inserted)
 		}
 	}
 	if got.Get("table").Table.Get("deeper").Table.Path != "table.deeper" {

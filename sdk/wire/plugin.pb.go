@@ -43,6 +43,9 @@ const (
 	PublishReply_RETRY PublishReply_Outcome = 1
 	// The named rows will never be taken; the others were.
 	PublishReply_REFUSED PublishReply_Outcome = 2
+	// The plugin's code failed on this batch; the host tries it a few more times
+	// and then puts it aside.
+	PublishReply_PANICKED PublishReply_Outcome = 3
 )
 
 // Enum value maps for PublishReply_Outcome.
@@ -51,11 +54,13 @@ var (
 		0: "DONE",
 		1: "RETRY",
 		2: "REFUSED",
+		3: "PANICKED",
 	}
 	PublishReply_Outcome_value = map[string]int32{
-		"DONE":    0,
-		"RETRY":   1,
-		"REFUSED": 2,
+		"DONE":     0,
+		"RETRY":    1,
+		"REFUSED":  2,
+		"PANICKED": 3,
 	}
 )
 
@@ -389,11 +394,13 @@ type Value struct {
 	//	*Value_Time
 	//	*Value_List
 	//	*Value_Table
-	Kind          isValue_Kind `protobuf_oneof:"kind"`
-	File          string       `protobuf:"bytes,8,opt,name=file,proto3" json:"file,omitempty"`
-	Line          int32        `protobuf:"varint,9,opt,name=line,proto3" json:"line,omitempty"`
-	Column        int32        `protobuf:"varint,10,opt,name=column,proto3" json:"column,omitempty"`
-	Secret        bool         `protobuf:"varint,11,opt,name=secret,proto3" json:"secret,omitempty"`
+	Kind   isValue_Kind `protobuf_oneof:"kind"`
+	File   string       `protobuf:"bytes,8,opt,name=file,proto3" json:"file,omitempty"`
+	Line   int32        `protobuf:"varint,9,opt,name=line,proto3" json:"line,omitempty"`
+	Column int32        `protobuf:"varint,10,opt,name=column,proto3" json:"column,omitempty"`
+	Secret bool         `protobuf:"varint,11,opt,name=secret,proto3" json:"secret,omitempty"`
+	// A variable of the host's environment was inserted: no problem shows the value.
+	Inserted      bool `protobuf:"varint,12,opt,name=inserted,proto3" json:"inserted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -522,6 +529,13 @@ func (x *Value) GetColumn() int32 {
 func (x *Value) GetSecret() bool {
 	if x != nil {
 		return x.Secret
+	}
+	return false
+}
+
+func (x *Value) GetInserted() bool {
+	if x != nil {
+		return x.Inserted
 	}
 	return false
 }
@@ -1539,7 +1553,11 @@ type TransformRequest struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Instance string                 `protobuf:"bytes,1,opt,name=instance,proto3" json:"instance,omitempty"`
 	// Empty: flush what is due by time.
-	Batch         []byte `protobuf:"bytes,2,opt,name=batch,proto3" json:"batch,omitempty"`
+	Batch []byte `protobuf:"bytes,2,opt,name=batch,proto3" json:"batch,omitempty"`
+	// With an empty batch: 16 bytes that name this flush. It may come again with
+	// the same ones when the host cannot know that the answer got through; state
+	// is set back before. Absent: it never comes again.
+	Flush         []byte `protobuf:"bytes,3,opt,name=flush,proto3" json:"flush,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1584,6 +1602,13 @@ func (x *TransformRequest) GetInstance() string {
 func (x *TransformRequest) GetBatch() []byte {
 	if x != nil {
 		return x.Batch
+	}
+	return nil
+}
+
+func (x *TransformRequest) GetFlush() []byte {
+	if x != nil {
+		return x.Flush
 	}
 	return nil
 }
@@ -1961,7 +1986,7 @@ const file_sdk_wire_plugin_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12'\n" +
 	"\x04type\x18\x02 \x01(\x0e2\x13.nepho.v1.MeterTypeR\x04type\x12\x12\n" +
 	"\x04unit\x18\x03 \x01(\tR\x04unit\x12\x10\n" +
-	"\x03doc\x18\x04 \x01(\tR\x03doc\"\xb2\x02\n" +
+	"\x03doc\x18\x04 \x01(\tR\x03doc\"\xce\x02\n" +
 	"\x05Value\x12\x14\n" +
 	"\x04text\x18\x01 \x01(\tH\x00R\x04text\x12\x1a\n" +
 	"\ainteger\x18\x02 \x01(\x03H\x00R\ainteger\x12\x16\n" +
@@ -1974,7 +1999,8 @@ const file_sdk_wire_plugin_proto_rawDesc = "" +
 	"\x04line\x18\t \x01(\x05R\x04line\x12\x16\n" +
 	"\x06column\x18\n" +
 	" \x01(\x05R\x06column\x12\x16\n" +
-	"\x06secret\x18\v \x01(\bR\x06secretB\x06\n" +
+	"\x06secret\x18\v \x01(\bR\x06secret\x12\x1a\n" +
+	"\binserted\x18\f \x01(\bR\binsertedB\x06\n" +
 	"\x04kind\"/\n" +
 	"\x04List\x12'\n" +
 	"\x06values\x18\x01 \x03(\v2\x0f.nepho.v1.ValueR\x06values\"\x86\x01\n" +
@@ -2045,25 +2071,27 @@ const file_sdk_wire_plugin_proto_rawDesc = "" +
 	"FromSource\x12\x10\n" +
 	"\x03tag\x18\x01 \x01(\x04R\x03tag\x12\x14\n" +
 	"\x05batch\x18\x02 \x01(\fR\x05batch\x12,\n" +
-	"\x05query\x18\x03 \x01(\v2\x16.nepho.v1.QueryRequestR\x05query\"D\n" +
+	"\x05query\x18\x03 \x01(\v2\x16.nepho.v1.QueryRequestR\x05query\"Z\n" +
 	"\x10TransformRequest\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12\x14\n" +
-	"\x05batch\x18\x02 \x01(\fR\x05batch\"@\n" +
+	"\x05batch\x18\x02 \x01(\fR\x05batch\x12\x14\n" +
+	"\x05flush\x18\x03 \x01(\fR\x05flush\"@\n" +
 	"\x0eTransformReply\x12\x18\n" +
 	"\abatches\x18\x01 \x03(\fR\abatches\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\tR\x05error\"B\n" +
 	"\x0ePublishRequest\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12\x14\n" +
-	"\x05batch\x18\x02 \x01(\fR\x05batch\"\xc7\x01\n" +
+	"\x05batch\x18\x02 \x01(\fR\x05batch\"\xd5\x01\n" +
 	"\fPublishReply\x128\n" +
 	"\aoutcome\x18\x01 \x01(\x0e2\x1e.nepho.v1.PublishReply.OutcomeR\aoutcome\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12$\n" +
 	"\x0eretry_after_ns\x18\x03 \x01(\x03R\fretryAfterNs\x12\x12\n" +
-	"\x04rows\x18\x04 \x03(\rR\x04rows\"+\n" +
+	"\x04rows\x18\x04 \x03(\rR\x04rows\"9\n" +
 	"\aOutcome\x12\b\n" +
 	"\x04DONE\x10\x00\x12\t\n" +
 	"\x05RETRY\x10\x01\x12\v\n" +
-	"\aREFUSED\x10\x02\"\xdb\x01\n" +
+	"\aREFUSED\x10\x02\x12\f\n" +
+	"\bPANICKED\x10\x03\"\xdb\x01\n" +
 	"\fQueryRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x18\n" +
 	"\astorage\x18\x02 \x01(\tR\astorage\x12\x16\n" +
