@@ -114,13 +114,14 @@ func (c *Catalog) notFound(i *config.Instance, err error) error {
 }
 
 // environment is what a plugin's process is given. The host's own is kept from
-// it, for it may hold secrets of others.
+// it, for it may hold secrets of others, and limits that were meant for the host
+// alone.
 func environment(kind string, extra map[string]string) []string {
 	env := map[string]string{}
 	if n := processors(kind); n > 0 {
 		env["GOMAXPROCS"] = fmt.Sprint(n)
 	}
-	for _, name := range []string{"PATH", "HOME", "TZ", "LANG", "LC_ALL", "TMPDIR", "GOMEMLIMIT", "GOGC"} {
+	for _, name := range []string{"PATH", "HOME", "TZ", "LANG", "LC_ALL", "TMPDIR"} {
 		if v, ok := os.LookupEnv(name); ok {
 			env[name] = v
 		}

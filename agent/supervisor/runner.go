@@ -43,6 +43,9 @@ var _ runner.Runner = (*process)(nil)
 func newProcess(spec *Spec, env []string, printed *io.PipeWriter) (*process, error) {
 	p := &process{cmd: exec.Command(spec.Path, spec.Args...), printed: printed, exited: make(chan struct{})}
 	p.cmd.Env = append(append([]string(nil), spec.Env...), env...)
+	if limit := collectAt(spec); limit != "" {
+		p.cmd.Env = append(p.cmd.Env, limit)
+	}
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if spec.Stdout != nil {
 		p.cmd.ExtraFiles = []*os.File{spec.Stdout}
@@ -93,7 +96,11 @@ func (p *process) start() error {
 	if p.killed {
 		return errors.New("it was stopped before")
 	}
-	return p.cmd.Start()
+	if err := p.cmd.Start(); err != nil {
+		return err
+	}
+	preferToHost(p.cmd.Process.Pid)
+	return nil
 }
 
 // reap waits for the end of the process and ends what it leaves behind. As long

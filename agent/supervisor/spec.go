@@ -32,7 +32,8 @@ type Spec struct {
 	// SocketDir is a folder that only the host's user may enter.
 	SocketDir string
 	// MemoryLimit in bytes of resident memory ends the process when exceeded; 0 is
-	// none.
+	// none. Go's garbage collector is told to keep below it, unless Env has
+	// GOMEMLIMIT.
 	MemoryLimit int64
 	// Once leaves the process ended when it ends by itself.
 	Once bool
