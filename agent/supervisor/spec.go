@@ -10,7 +10,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"strings"
 )
 
@@ -51,25 +50,11 @@ func (s *Spec) check() error {
 	if err != nil {
 		return fmt.Errorf("cannot find plugin: %w", err)
 	}
-	switch {
-	case !info.Mode().IsRegular() || info.Mode()&0o111 == 0:
+	if !info.Mode().IsRegular() || info.Mode()&0o111 == 0 {
 		return fmt.Errorf("plugin %q is not an executable file", s.Path)
-	case info.Mode()&0o002 != 0:
-		return fmt.Errorf("plugin %q is refused because everybody may write to it: chmod o-w it, and see who did", s.Path)
 	}
-	// Who may write to a folder may replace what is in it, a link as well as a file.
-	target, err := filepath.EvalSymlinks(s.Path)
-	if err != nil {
-		return fmt.Errorf("cannot follow plugin %q: %w", s.Path, err)
-	}
-	for _, folder := range []string{filepath.Dir(s.Path), filepath.Dir(target)} {
-		dir, err := os.Stat(folder)
-		if err != nil {
-			return fmt.Errorf("cannot look at the folder of plugin %q: %w", s.Path, err)
-		}
-		if dir.Mode()&0o002 != 0 && dir.Mode()&os.ModeSticky == 0 {
-			return fmt.Errorf("plugin %q is refused because everybody may write to its folder: chmod o-w %q", s.Path, folder)
-		}
+	if err := trust(s.Path); err != nil {
+		return err
 	}
 	if s.Checksum == "" {
 		return nil
