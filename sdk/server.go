@@ -252,11 +252,17 @@ func (in *instance) results(ids idSource, emit func([]byte) error) *output {
 	return &output{instance: in.env.Instance, ids: ids, sequence: &in.sequence, emit: emit}
 }
 
-// safely calls an author's code: a panic there ends the call, not the process.
+// panicked is the error of a call in which an author's code panicked.
+type panicked struct{ value any }
+
+func (p *panicked) Error() string { return fmt.Sprintf("the plugin panicked: %v", p.value) }
+
+// safely calls an author's code: a panic there ends the call, not the process, and
+// becomes an error of type *panicked.
 func (s *server) safely(in *instance, call func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("the plugin panicked: %v", p)
+			err = &panicked{p}
 			in.env.Log.Error("panic", "value", fmt.Sprint(p), "stack", string(debug.Stack()))
 		}
 	}()

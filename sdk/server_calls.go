@@ -195,6 +195,11 @@ func (s *server) Publish(ctx context.Context, r *wire.PublishRequest) (*wire.Pub
 		return &wire.PublishReply{Outcome: wire.PublishReply_DONE}, nil
 	}
 	reply := &wire.PublishReply{Outcome: wire.PublishReply_RETRY, Reason: err.Error()}
+	if _, failed := err.(*panicked); failed {
+		// It may well panic whenever it is given this batch.
+		reply.Outcome = wire.PublishReply_PANICKED
+		return reply, nil
+	}
 	refused, later := split(err)
 	if refused != nil {
 		reply.Outcome = wire.PublishReply_REFUSED
