@@ -105,16 +105,23 @@ func peek(data []byte) (h header, err error) {
 			if err != nil {
 				return h, err
 			}
-		case kind == protowire.VarintType && (number == fieldCount || number == fieldEvents):
+		case kind == protowire.VarintType:
 			value, n := protowire.ConsumeVarint(data)
-			if n < 0 || value > sdk.MaxBatchRows {
+			if n < 0 {
 				return h, errHeader
 			}
 			data = data[n:]
-			if number == fieldCount {
-				h.samples = uint32(value)
-			} else {
-				h.events = uint32(value)
+			// As protobuf has it: what is too large is cut, and a packed field may as
+			// well come as one field for each number.
+			switch v := uint32(value); number {
+			case fieldCount:
+				h.samples = v
+			case fieldEvents:
+				h.events = v
+			case fieldMeterName:
+				h.meters = append(h.meters, v)
+			case fieldEventType:
+				h.eventTypes = append(h.eventTypes, v)
 			}
 		default:
 			n := protowire.ConsumeFieldValue(number, kind, data)
@@ -125,6 +132,9 @@ func peek(data []byte) (h header, err error) {
 		}
 	}
 	if rows != int(h.samples) || len(h.eventTypes) != int(h.events) {
+		return h, errHeader
+	}
+	if h.samples > sdk.MaxBatchRows || h.events > sdk.MaxBatchRows {
 		return h, errHeader
 	}
 	for _, column := range [][]uint32{h.meters, h.eventTypes} {
@@ -140,7 +150,7 @@ func peek(data []byte) (h header, err error) {
 func varints(to []uint32, packed []byte) ([]uint32, error) {
 	for len(packed) > 0 {
 		v, n := protowire.ConsumeVarint(packed)
-		if n < 0 || v > 1<<31 {
+		if n < 0 {
 			return to, errHeader
 		}
 		to = append(to, uint32(v))
