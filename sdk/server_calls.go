@@ -78,7 +78,7 @@ func (s *server) Transform(ctx context.Context, r *wire.TransformRequest) (*wire
 		return nil
 	}
 	if len(r.Batch) == 0 {
-		err = s.flush(ctx, in, emit)
+		err = s.flush(ctx, in, r.Flush, emit)
 	} else {
 		err = s.transform(ctx, in, r.Batch, emit)
 	}
@@ -91,13 +91,21 @@ func (s *server) Transform(ctx context.Context, r *wire.TransformRequest) (*wire
 	return reply, nil
 }
 
-func (s *server) flush(ctx context.Context, in *instance, emit func([]byte) error) error {
+// flush emits what is due by time. A name that the host gave the flush is for it
+// what a batch's id is for transform; without one it never comes again.
+func (s *server) flush(ctx context.Context, in *instance, name []byte, emit func([]byte) error) error {
 	f, ok := in.impl.(Flusher)
 	if !ok {
 		return nil
 	}
-	b := newBuilder(in.results(&in.ids, emit))
-	return s.inStates(in, [16]byte{}, func() error {
+	var id [16]byte
+	var ids idSource = &in.ids
+	if len(name) == len(id) {
+		id = [16]byte(name)
+		ids = &derivedIDs{of: id, instance: in.env.Instance}
+	}
+	b := newBuilder(in.results(ids, emit))
+	return s.inStates(in, id, func() error {
 		err := s.safely(in, func() error { return f.Flush(ctx, time.Now(), b) })
 		b.Flush()
 		return errors.Join(err, b.Err())

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"reflect"
 	"strings"
 	"testing"
@@ -154,6 +155,74 @@ func TestTransformerFails(t *testing.T) {
 	}
 }
 
+// emptied is a sum that is forgotten when it is flushed.
+type emptied struct{ sum }
+
+func (e *emptied) Flush(ctx context.Context, now time.Time, out *Builder) error {
+	if err := e.sum.Flush(ctx, now, out); err != nil {
+		return err
+	}
+	for k := range maps.Collect(e.state.All()) {
+		e.state.Delete(k)
+	}
+	return nil
+}
+
+// A flush whose answer was lost is asked for again and gives the same samples, also
+// by the process that comes after one that ended.
+func TestFlushAgain(t *testing.T) {
+	dir := t.TempDir()
+	run := func() (transform func(data []byte, flush string) map[string]Sample) {
+		s := serve(t, Plugin{Name: "test", Transformer: func() Transformer { return new(emptied) }})
+		s.start("", func(r *wire.StartRequest) { r.StateDir = dir })
+		return func(data []byte, flush string) map[string]Sample {
+			t.Helper()
+			r, err := s.Transformer.Transform(t.Context(), &wire.TransformRequest{Instance: "i", Batch: data, Flush: []byte(flush)})
+			if err != nil || r.Error != "" {
+				t.Fatalf("%v, error %v", r, err)
+			}
+			got := map[string]Sample{}
+			for _, data := range r.Batches {
+				b, err := DecodeBatch(data)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, s := range b.Samples() {
+					s.Timestamp = time.Time{}
+					got[s.Name] = s
+				}
+			}
+			return got
+		}
+	}
+	const first, second = "0123456789abcdef", "fedcba9876543210"
+	in := encoded(t, builtOf(t, []Sample{{Name: "m", ResourceID: "r", Volume: 5}}))
+	transform := run()
+	transform(in, "")
+	want := transform(nil, first)
+	if len(want) != 1 || want["total.m"].Volume != 5 || want["total.m"].ID == "" {
+		t.Fatalf("flushed %v", want)
+	}
+	if got := transform(nil, first); !reflect.DeepEqual(got, want) {
+		t.Errorf("again: %v instead of %v", got, want)
+	}
+	transform = run() // the file is as a killed process leaves it
+	if got := transform(nil, first); !reflect.DeepEqual(got, want) {
+		t.Errorf("after a restart: %v instead of %v", got, want)
+	}
+	if got := transform(nil, second); len(got) != 0 {
+		t.Errorf("the flush after it: %v", got)
+	}
+	// A host that names no flush never asks for one again.
+	transform(encoded(t, builtOf(t, []Sample{{Name: "m", ResourceID: "r", Volume: 1}})), "")
+	if got := transform(nil, ""); got["total.m"].Volume != 1 {
+		t.Errorf("flushed %v", got)
+	}
+	if got := transform(nil, ""); len(got) != 0 {
+		t.Errorf("flushed %v", got)
+	}
+}
+
 // transformFunc makes a transformer of one function.
 type transformFunc struct {
 	f func(in *Batch, out *Builder) error
@@ -207,7 +276,12 @@ func (h *holder) Query(_ context.Context, q Query) iter.Seq2[*Batch, error] { re
 func TestPublisherOutcomes(t *testing.T) {
 	var err error
 	s := serve(t, Plugin{Name: "test", Publisher: func() Publisher {
-		return &holder{publish: func(b *Batch) error { return err }}
+		return &holder{publish: func(b *Batch) error {
+			if b.Volume(0) < 0 {
+				panic(err)
+			}
+			return err
+		}}
 	}})
 	s.start("")
 	f := func(result error, want string) {
@@ -229,7 +303,12 @@ func TestPublisherOutcomes(t *testing.T) {
 	if !errors.Is(Refuse(down), down) || !errors.Is(RetryAfter(down, 1), down) {
 		t.Error("the reason is not wrapped")
 	}
-	r, err := s.Publisher.Publish(t.Context(), &wire.PublishRequest{Instance: "i", Batch: []byte("garbage")})
+	err = Refuse(down)
+	r, err := s.Publisher.Publish(t.Context(), &wire.PublishRequest{Instance: "i", Batch: encoded(t, builtOf(t, []Sample{{Name: "m", ResourceID: "r", Volume: -1}}))})
+	if err != nil || r.Outcome != wire.PublishReply_PANICKED || r.Reason != "the plugin panicked: down" {
+		t.Errorf("%v, error %v", r, err)
+	}
+	r, err = s.Publisher.Publish(t.Context(), &wire.PublishRequest{Instance: "i", Batch: []byte("garbage")})
 	if err != nil || r.Outcome != wire.PublishReply_REFUSED {
 		t.Errorf("%v, error %v", r, err)
 	}

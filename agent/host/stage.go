@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"time"
@@ -100,9 +101,15 @@ func (p *pipeline) call(ctx context.Context, s *stage, data []byte) (batches [][
 	slow := time.AfterFunc(slowAnswer, p.stall)
 	defer slow.Stop()
 	var batch suspect
+	var flush []byte
+	if len(data) == 0 {
+		// The name by which the transformer knows it when it is asked again.
+		flush = make([]byte, 16)
+		rand.Read(flush) // never fails
+	}
 	for {
 		err := batch.call(ctx, &s.caller, func(ctx context.Context, life *supervisor.Life) error {
-			reply, err := life.Transformer.Transform(ctx, &wire.TransformRequest{Instance: s.instance.Name(), Batch: data})
+			reply, err := life.Transformer.Transform(ctx, &wire.TransformRequest{Instance: s.instance.Name(), Batch: data, Flush: flush})
 			if err == nil {
 				batches, refusal = reply.Batches, reply.Error
 			}
