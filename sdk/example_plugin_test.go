@@ -10,8 +10,8 @@ import (
 
 // files counts the files of a folder. Its fields are its options.
 type files struct {
-	Path    string `toml:"path" required:"true" doc:"folder to count the files of"`
-	Pattern string `toml:"pattern" default:"*" doc:"which of them"`
+	Path    string `toml:"path" required:"true" doc:"Folder to count the files of."`
+	Pattern string `toml:"pattern" default:"*" doc:"Which of them."`
 }
 
 func (f *files) Poll(_ context.Context, out *sdk.Builder) error {
@@ -27,7 +27,7 @@ func (f *files) Poll(_ context.Context, out *sdk.Builder) error {
 func ExamplePlugin() {
 	plugin := sdk.Plugin{
 		Name:     "files",
-		Summary:  "Counts the files of a folder.",
+		Summary:  "Counts the files of a folder",
 		Meters:   []sdk.MeterInfo{{Meter: sdk.Meter{Name: "files", Type: sdk.Gauge, Unit: "file"}, Doc: "files in the folder"}},
 		Pollster: func() sdk.Pollster { return &files{} },
 	}
@@ -35,10 +35,10 @@ func ExamplePlugin() {
 
 	fmt.Print(plugin.SampleConfig())
 	// Output:
-	// # Counts the files of a folder.
+	// # Counts the files of a folder
 	// [[pollster.files]]
-	// # folder to count the files of
+	// # Folder to count the files of.
 	// path = ""
-	// # which of them
+	// # Which of them.
 	// # pattern = "*"
 }

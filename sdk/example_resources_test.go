@@ -11,7 +11,7 @@ import (
 // switches measures many things one by one. How many at once, and for how long
 // each, is up to the operator; a switch that hangs delays no other.
 type switches struct {
-	Addresses []string `toml:"addresses" required:"true" doc:"switches to ask"`
+	Addresses []string `toml:"addresses" required:"true" doc:"Switches to ask."`
 }
 
 func (s *switches) Discover(context.Context) ([]sdk.Resource, error) {
