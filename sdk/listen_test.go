@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc"
@@ -378,4 +381,38 @@ func TestStorageQuery(t *testing.T) {
 	f("i", "mode", "unknown aggregation", 1)
 	f("i", "panic", "the plugin panicked: mistake", 1)
 	f("other", "", `instance "other" is not running`, 0)
+}
+
+// A source that fails once a second fills no log: it tells when that began, and
+// when it was over.
+func TestListenTellsChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := new(logged)
+		ctx, cancel := context.WithCancelCause(t.Context())
+		l := &listening{ctx: ctx, in: &instance{env: Env{Log: slog.New(slog.NewTextHandler(log, nil))}}}
+		calls := 0
+		l.keep(func() error {
+			calls++
+			switch calls {
+			case 50: // it goes well for a while
+				time.Sleep(2 * relistened)
+			case 100:
+				cancel(nil)
+			}
+			return fmt.Errorf("failure %d", calls)
+		})
+		var got []string
+		for line := range strings.Lines(log.String()) {
+			_, line, _ = strings.Cut(strings.TrimSpace(line), " ")
+			got = append(got, line)
+		}
+		want := []string{
+			`level=ERROR msg="listening ended and begins again" error="failure 1"`,
+			`level=INFO msg="listening goes on again"`,
+			`level=ERROR msg="listening ended and begins again" error="failure 50"`,
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("the log tells\n%s", strings.Join(got, "\n"))
+		}
+	})
 }

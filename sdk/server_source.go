@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,6 +17,9 @@ import (
 
 // relistenPause is how long a source that returned early rests.
 const relistenPause = time.Second
+
+// relistened is how long a source must listen to be taken for one that does so again.
+const relistened = 10 * relistenPause
 
 // Listen implements the service Source.
 func (s *server) Listen(stream grpc.BidiStreamingServer[wire.ToSource, wire.FromSource]) error {
@@ -48,16 +52,7 @@ func (s *server) Listen(stream grpc.BidiStreamingServer[wire.ToSource, wire.From
 		// What the host has not settled it will never settle on this stream.
 		l.settleAll(fmt.Errorf("the connection to the host ended: %w", context.Cause(ctx)))
 	}()
-	for ctx.Err() == nil {
-		err := s.safely(in, func() error { return l.serve() })
-		if ctx.Err() == nil {
-			in.env.Log.Error("listening ended and begins again", "error", err)
-			select {
-			case <-ctx.Done():
-			case <-time.After(relistenPause):
-			}
-		}
-	}
+	l.keep(func() error { return s.safely(in, l.serve) })
 	<-settled
 	return nil
 }
@@ -76,6 +71,37 @@ type listening struct {
 	open      map[uint64]func(error)
 	questions map[uint64]*question
 	closed    error
+}
+
+// keep serves until the stream ends. The log is told when that begins to fail and
+// when it goes well again; each failure in between only at level debug.
+func (l *listening) keep(serve func() error) {
+	log := l.in.env.Log
+	failing := false
+	for {
+		var well *time.Timer
+		if failing {
+			well = time.AfterFunc(relistened, func() { log.Info("listening goes on again") })
+		}
+		err := serve()
+		if well != nil {
+			failing = well.Stop()
+		}
+		if l.ctx.Err() != nil {
+			return
+		}
+		level := slog.LevelError
+		if failing {
+			level = slog.LevelDebug
+		}
+		failing = true
+		log.Log(l.ctx, level, "listening ended and begins again", "error", err)
+		select {
+		case <-l.ctx.Done():
+			return
+		case <-time.After(relistenPause):
+		}
+	}
 }
 
 func (l *listening) serve() error {
