@@ -124,7 +124,7 @@ func misbehaviours() []misbehaviour {
 		{name: "prints after the handshake", env: "noise-after", log: "rogue", shows: source(func(s host.SourceStatus) error {
 			return want(s.Samples > 3, "%d samples", s.Samples)
 		})},
-		{name: "never answers a poll", options: "mode = 'hang'", log: "hangs", shows: restarted("hangs"), metric: hasRestart},
+		{name: "never answers a poll", options: "mode = 'hang'\ntimeout = '500ms'", log: "hangs", shows: restarted("hangs"), metric: hasRestart},
 		{name: "dies in a poll", options: "mode = 'die-mid-poll'\nper_poll = 3000", log: "exit status 3", shows: restarted("exit status 3"), metric: hasRestart},
 		{name: "panics in a poll", options: "mode = 'panic'", log: "level=ERROR.*panic", shows: source(func(s host.SourceStatus) error {
 			return want(strings.Contains(s.Error, "this plugin panics in a call") && s.Failures > 2, "error %q", s.Error)
@@ -155,7 +155,7 @@ func misbehaviours() []misbehaviour {
 		})},
 		{name: "leaves a process behind and dies", env: "grandchild", options: "mode = 'die'\nafter = 2", log: "exit status 3", shows: restarted("exit status 3")},
 		// Around the SDK.
-		{name: "gives a batch of 100 MB", env: "raw:huge", options: "timeout = '20s'", log: "too large", shows: source(func(s host.SourceStatus) error {
+		{name: "gives a batch of 100 MB", env: "raw:huge", log: "too large", shows: source(func(s host.SourceStatus) error {
 			return want(s.Failures > 1 && strings.Contains(s.Error, "too large"), "error %q", s.Error)
 		}), metric: []string{"nepho_source_failures_total", "source", "rogue"}},
 		{name: "gives a batch beyond the limit", env: "raw:large", log: "no batch that may be taken", shows: source(func(s host.SourceStatus) error {
@@ -167,7 +167,7 @@ func misbehaviours() []misbehaviour {
 		{name: "gives no summary", env: "raw:no-summary", log: "without a summary", shows: source(func(s host.SourceStatus) error {
 			return want(s.Failures > 1, "%d failures", s.Failures)
 		})},
-		{name: "gives batches without end", env: "raw:flood", log: "took more than", shows: source(func(s host.SourceStatus) error {
+		{name: "gives batches without end", env: "raw:flood", options: "timeout = '500ms'", log: "took more than", shows: source(func(s host.SourceStatus) error {
 			return want(s.Timeouts > 1, "%d timeouts", s.Timeouts)
 		}), metric: []string{"nepho_source_timeouts_total", "source", "rogue"}},
 		{name: "gives a reason of 20 MB", env: "raw:long-error", log: "poll failed", shows: source(func(s host.SourceStatus) error {
@@ -226,7 +226,7 @@ func (m misbehaviour) config() string {
 	if kind == "pollster" {
 		env += "interval = '100ms'\n"
 		if !strings.Contains(m.options, "timeout") {
-			env += "timeout = '500ms'\n"
+			env += "timeout = '30s'\n"
 		}
 	}
 	if kind == "publisher" {
@@ -287,7 +287,7 @@ func (m misbehaviour) test(t *testing.T) {
 	if after := pids(a, "pollster/host", "publisher/file"); !slices.Equal(before, after) {
 		t.Errorf("the others' processes were %v and are %v", before, after)
 	}
-	if s := a.Source("host"); s.Failures+s.Skipped > 0 && s.Failures+s.Skipped > s.Polls/2 {
+	if s := a.Source("host"); s.Failures > 0 {
 		t.Errorf("the other source suffers: %+v", s)
 	}
 	if s := a.Sink("healthy", "file"); s.Retries+s.Refused+s.DroppedFull > 0 {
