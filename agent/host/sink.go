@@ -115,9 +115,6 @@ func (s *sink) publish(ctx context.Context, d spool.Delivery) (refused uint64, e
 			return s.buried(ctx, d.Payload, reason(reply.Reason).Error(), reply.Rows, rows)
 		case err == nil && reply.Outcome == wire.PublishReply_PANICKED && batch.ended():
 			return s.buried(ctx, d.Payload, reason(reply.Reason).Error(), nil, rows)
-		case err == nil && reply.Outcome == wire.PublishReply_PANICKED && batch.ended():
-			refused, _ := s.bury(d.Payload, reason(reply.Reason).Error(), nil, rows)
-			return refused, nil
 		case err == nil:
 			err = reason(reply.Reason)
 			after = min(time.Duration(reply.RetryAfterNs), longestPause)
