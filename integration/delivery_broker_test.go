@@ -92,6 +92,14 @@ func TestChainOverRabbitMQ(t *testing.T) {
 		}
 	}
 	flow()
+	for form, c := range chains { // a stop in order settles what was taken
+		c.taker.Stop()
+		c.taker.Start()
+		c.flow(500)
+		if n := repeated(arrived(c.taker.Samples("out.json"))); n > 0 {
+			t.Errorf("%s: %d samples arrived again", form, n)
+		}
+	}
 	broker.Restart()
 	flow()
 	broker.Kill9()

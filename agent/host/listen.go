@@ -14,12 +14,12 @@ const credit = 256
 
 // listen keeps a notification's or an alarm's stream open.
 func (s *source) listen(query func(context.Context, *wire.QueryRequest, func(*wire.QueryReply) error)) func(ctx, work context.Context) {
-	return func(ctx, _ context.Context) {
+	return func(ctx, work context.Context) {
 		pause := backoff{min: 100 * time.Millisecond, max: 30 * time.Second}
 		for ctx.Err() == nil {
 			begun := time.Now()
-			err := s.call(ctx, func(ctx context.Context, life *supervisor.Life) error {
-				return s.stream(ctx, life, query)
+			err := s.call(ctx, func(_ context.Context, life *supervisor.Life) error {
+				return s.stream(ctx, work, life, query)
 			})
 			if ctx.Err() != nil {
 				return
@@ -38,10 +38,12 @@ func (s *source) listen(query func(context.Context, *wire.QueryRequest, func(*wi
 	}
 }
 
-func (s *source) stream(ctx context.Context, life *supervisor.Life, query func(context.Context, *wire.QueryRequest, func(*wire.QueryReply) error)) error {
-	ctx, cancel := context.WithCancel(ctx)
+// stream takes what the source delivers until ctx ends, then settles what was
+// taken, and closes. All that ends at once with work.
+func (s *source) stream(ctx, work context.Context, life *supervisor.Life, query func(context.Context, *wire.QueryRequest, func(*wire.QueryReply) error)) error {
+	open, cancel := context.WithCancel(work)
 	defer cancel()
-	stream, err := life.Source.Listen(ctx)
+	stream, err := life.Source.Listen(open)
 	if err != nil {
 		return err
 	}
@@ -52,18 +54,27 @@ func (s *source) stream(ctx context.Context, life *supervisor.Life, query func(c
 	var writer sync.WaitGroup
 	writer.Go(func() {
 		defer cancel() // what cannot be settled need not be received
-		out.drain(ctx, stream.Send)
+		if out.drain(open, stream.Send) == nil && stream.CloseSend() == nil {
+			awaitEnd(open) // of the source, which has heard all then
+		}
 	})
 	defer writer.Wait()
 	defer cancel()
+	defer context.AfterFunc(ctx, func() {
+		s.awaitSettled(open)
+		out.finish()
+	})()
 	for {
 		m, err := stream.Recv()
 		if err != nil {
 			return err
 		}
 		if m.Query != nil {
-			go query(ctx, m.Query, func(r *wire.QueryReply) error { return out.answer(ctx, r) })
+			go query(open, m.Query, func(r *wire.QueryReply) error { return out.answer(open, r) })
 			continue
+		}
+		if ctx.Err() != nil {
+			continue // its origin gives it again
 		}
 		if d, was := s.trouble.ends(); was {
 			s.log.Info("source delivers again", "after", d.Round(time.Millisecond))
@@ -71,14 +82,37 @@ func (s *source) stream(ctx context.Context, life *supervisor.Life, query func(c
 		tag := m.Tag
 		s.unsettled.Add(1)
 		f := newFate(func(err error) {
-			s.unsettled.Add(-1)
 			out.settle(tag, err)
+			s.unsettled.Add(-1)
 		})
-		err = s.route(ctx, m.Batch, f, true)
-		if err != nil && ctx.Err() == nil {
+		err = s.route(open, m.Batch, f, true)
+		if err != nil && open.Err() == nil {
 			s.log.Error("delivery is no batch and is given back", "error", err)
 		}
 		f.done(err)
+	}
+}
+
+// awaitSettled waits until it is known what became of all that was taken.
+func (s *source) awaitSettled(ctx context.Context) {
+	look := time.NewTicker(5 * time.Millisecond)
+	defer look.Stop()
+	for s.unsettled.Load() > 0 {
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// awaitEnd waits for ctx, for a moment.
+func awaitEnd(ctx context.Context) {
+	t := time.NewTimer(time.Second)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
 	}
 }
 
@@ -87,7 +121,8 @@ func (s *source) stream(ctx context.Context, life *supervisor.Life, query func(c
 type outbox struct {
 	mu          sync.Mutex
 	settlements []*wire.Settlement
-	wake        chan struct{} // holds one token when there are settlements
+	finished    bool          // no settlement comes any more
+	wake        chan struct{} // holds one token when there are settlements, or finished is set
 	answers     chan *wire.QueryReply
 }
 
@@ -103,6 +138,18 @@ func (o *outbox) settle(tag uint64, err error) {
 	o.mu.Lock()
 	o.settlements = append(o.settlements, s)
 	o.mu.Unlock()
+	o.nudge()
+}
+
+// finish has drain end when all is sent.
+func (o *outbox) finish() {
+	o.mu.Lock()
+	o.finished = true
+	o.mu.Unlock()
+	o.nudge()
+}
+
+func (o *outbox) nudge() {
 	select {
 	case o.wake <- struct{}{}:
 	default:
@@ -118,20 +165,27 @@ func (o *outbox) answer(ctx context.Context, r *wire.QueryReply) error {
 	}
 }
 
-func (o *outbox) drain(ctx context.Context, send func(*wire.ToSource) error) {
+// drain sends until all is sent, the stream breaks, or ctx ends.
+func (o *outbox) drain(ctx context.Context, send func(*wire.ToSource) error) error {
 	for {
-		m := new(wire.ToSource)
+		m, finished := new(wire.ToSource), false
 		select {
 		case <-ctx.Done():
-			return
+			return ctx.Err()
 		case m.Answer = <-o.answers:
 		case <-o.wake:
 			o.mu.Lock()
 			m.Settlements, o.settlements = o.settlements, nil
+			finished = o.finished
 			o.mu.Unlock()
 		}
-		if send(m) != nil {
-			return
+		if m.Answer != nil || len(m.Settlements) > 0 {
+			if err := send(m); err != nil {
+				return err
+			}
+		}
+		if finished {
+			return nil
 		}
 	}
 }

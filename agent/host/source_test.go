@@ -121,10 +121,9 @@ func TestOutboxSendsSettlementsTogether(t *testing.T) {
 	o.settle(3, nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	sent := make(chan *wire.ToSource)
-	over := make(chan struct{})
+	over := make(chan error)
 	go func() {
-		defer close(over)
-		o.drain(ctx, func(m *wire.ToSource) error {
+		over <- o.drain(ctx, func(m *wire.ToSource) error {
 			sent <- m
 			if m.Answer != nil {
 				return errors.New("the stream is gone")
@@ -151,9 +150,24 @@ func TestOutboxSendsSettlementsTogether(t *testing.T) {
 	if err := <-answered; err != nil {
 		t.Error(err)
 	}
-	<-over
+	if err := <-over; err == nil {
+		t.Error("the stream's end is no error")
+	}
 	cancel()
 	if err := o.answer(ctx, &wire.QueryReply{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("an answer that nobody sends: %v", err)
+	}
+}
+
+func TestOutboxFinishes(t *testing.T) {
+	o := newOutbox()
+	o.settle(1, nil)
+	o.finish()
+	var sent []*wire.ToSource
+	if err := o.drain(t.Context(), func(m *wire.ToSource) error { sent = append(sent, m); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if len(sent) != 1 || len(sent[0].Settlements) != 1 {
+		t.Errorf("%v", sent)
 	}
 }
