@@ -26,7 +26,7 @@ func TestConform(t *testing.T) {
 func TestPoll(t *testing.T) {
 	p := sdktest.StartWith(t, sdktest.Options{
 		Executable: executable(t),
-		Config: `resource = "node-1"`, Meters: []string{"system.*", "!*.15"}, Tags: map[string]string{"rack": "7", "room": "b"},
+		Config:     `resource = "node-1"`, Meters: []string{"system.*", "!*.15"}, Tags: map[string]string{"rack": "7", "room": "b"},
 	})
 	for range 2 {
 		samples, err := p.Poll(t.Context())
