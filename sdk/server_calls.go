@@ -44,7 +44,8 @@ func (s *server) poll(name string, stream grpc.ServerStreamingServer[wire.PollRe
 }
 
 // shortly ends a call's context a little before the host stops listening, so that
-// what was measured by then still gets there.
+// what was measured by then still gets there, and a plugin that keeps to its
+// context is not taken for one that hangs.
 func shortly(ctx context.Context) (context.Context, context.CancelFunc) {
 	deadline, ok := ctx.Deadline()
 	if !ok {
@@ -72,6 +73,8 @@ func (s *server) Transform(ctx context.Context, r *wire.TransformRequest) (*wire
 		return nil, err
 	}
 	defer leave()
+	ctx, cancel := shortly(ctx)
+	defer cancel()
 	reply := new(wire.TransformReply)
 	emit := func(data []byte) error {
 		reply.Batches = append(reply.Batches, data)
@@ -194,6 +197,8 @@ func (s *server) Publish(ctx context.Context, r *wire.PublishRequest) (*wire.Pub
 		return nil, err
 	}
 	defer leave()
+	ctx, cancel := shortly(ctx)
+	defer cancel()
 	batch, err := DecodeBatch(r.Batch)
 	if err != nil {
 		return &wire.PublishReply{Outcome: wire.PublishReply_REFUSED, Reason: err.Error()}, nil
