@@ -90,7 +90,10 @@ publishers = ["rates"]
 // each kill.
 func TestKillPublisherMidBatch(t *testing.T) {
 	t.Parallel()
-	a := StartAgent(t, `
+	f := func(name, spool string) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := StartAgent(t, `
 [[pollster.generator]]
 numbered = true
 samples = 4_000
@@ -98,19 +101,23 @@ interval = "100ms"
 timeout = "5s"
 [[publisher.file]]
 path = "${DIR}/out.json"
-`)
-	for n := 1; n <= 4; n++ {
-		awaitNumber(t, a, "generator", n*8_000)
-		end9(t, a, "publisher/file")
+`+spool)
+			for n := 1; n <= 4; n++ {
+				awaitNumber(t, a, "generator", n*8_000)
+				end9(t, a, "publisher/file")
+			}
+			awaitNumber(t, a, "generator", 44_000)
+			awaitArrival(t, a, "out.json", 40_000)
+			addsUp(t, a)
+			a.Stop()
+			expectAll(t, arrived(a.Samples("out.json")), last(t, a, "generator"), 4*4_000)
+			if k := deadLetters(t, a, "default/file.jsonl"); len(k) > 0 {
+				t.Errorf("%d dead letters", len(k))
+			}
+		})
 	}
-	awaitNumber(t, a, "generator", 44_000)
-	awaitArrival(t, a, "out.json", 40_000)
-	addsUp(t, a)
-	a.Stop()
-	expectAll(t, arrived(a.Samples("out.json")), last(t, a, "generator"), 4*8_000)
-	if k := deadLetters(t, a, "default/file.jsonl"); len(k) > 0 {
-		t.Errorf("%d dead letters", len(k))
-	}
+	f("disk", "")
+	f("memory", `spool = "memory"`)
 }
 
 // kill -9 of the host while everything flows: what polls had finished with is in

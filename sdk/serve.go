@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/experimental"
 
 	"github.com/nephoscope/nepho/sdk/idle"
 	"github.com/nephoscope/nepho/sdk/protocol"
@@ -64,7 +65,7 @@ func Serve(p Plugin) {
 		Logger:           hclog.NewNullLogger(),
 		TLSProvider:      secure,
 		GRPCServer: func(options []grpc.ServerOption) *grpc.Server {
-			return grpc.NewServer(append(options,
+			return grpc.NewServer(append(options, experimental.BufferPool(protocol.Buffers()),
 				grpc.MaxRecvMsgSize(protocol.MaxMessageBytes), grpc.MaxSendMsgSize(protocol.MaxMessageBytes))...)
 		},
 	})

@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/go-plugin"
 	"github.com/hashicorp/go-plugin/runner"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/experimental"
 
 	"github.com/nephoscope/nepho/sdk"
 	"github.com/nephoscope/nepho/sdk/protocol"
@@ -87,6 +88,7 @@ func begin(ctx context.Context, spec *Spec) (*Life, error) {
 			return p, nil
 		},
 		GRPCDialOptions: []grpc.DialOption{
+			experimental.WithBufferPool(protocol.Buffers()),
 			// A batch is at most MaxBatchBytes; replies of transformers hold several.
 			grpc.WithDefaultCallOptions(
 				grpc.MaxCallRecvMsgSize(4*sdk.MaxBatchBytes), grpc.MaxCallSendMsgSize(protocol.MaxMessageBytes)),
