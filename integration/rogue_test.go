@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/nephoscope/nepho/agent/host"
 	"github.com/nephoscope/nepho/agent/supervisor"
@@ -125,6 +126,12 @@ func misbehaviours() []misbehaviour {
 			return want(s.Samples > 3, "%d samples", s.Samples)
 		})},
 		{name: "never answers a poll", options: "mode = 'hang'\ntimeout = '500ms'", log: "hangs", shows: restarted("hangs"), metric: hasRestart},
+		{name: "is slow but does as it is told", options: "mode = 'slow'\ntimeout = '300ms'", log: "deadline exceeded", shows: func(s *host.Status) error {
+			if err := source(func(s host.SourceStatus) error { return want(s.Failures > 9, "%d failures", s.Failures) })(s); err != nil {
+				return err
+			}
+			return plugin(func(p host.PluginStatus) error { return want(p.Restarts == 0 && p.State == supervisor.Ready, "%+v", p) })(s)
+		}},
 		{name: "dies in a poll", options: "mode = 'die-mid-poll'\nper_poll = 3000", log: "exit status 3", shows: restarted("exit status 3"), metric: hasRestart},
 		{name: "panics in a poll", options: "mode = 'panic'", log: "level=ERROR.*panic", shows: source(func(s host.SourceStatus) error {
 			return want(strings.Contains(s.Error, "this plugin panics in a call") && s.Failures > 2, "error %q", s.Error)
@@ -298,8 +305,14 @@ func (m misbehaviour) test(t *testing.T) {
 	if took := time.Since(begun); took > 15*time.Second {
 		t.Errorf("stopping took %v with a stop_timeout of 3s", took)
 	}
-	if n := strings.Count(a.Log(), "\n"); n > 3000 {
-		t.Errorf("the log has %d lines", n)
+	lines := strings.Split(a.Log(), "\n")
+	if len(lines) > 3000 {
+		t.Errorf("the log has %d lines", len(lines))
+	}
+	for _, line := range lines {
+		if len(line) > 100<<10 || !utf8.ValidString(line) || strings.ContainsAny(line, "\x00\x1b\r") {
+			t.Errorf("a line of the log has %d bytes: %.200q", len(line), line)
+		}
 	}
 }
 

@@ -47,3 +47,28 @@ func (t *trouble) now() error {
 	defer t.mu.Unlock()
 	return t.err
 }
+
+// tellEvery is how often something that goes on is told of at most.
+const tellEvery = 10 * time.Second
+
+// moderate adds up rows, so that what happens to each of many batches is told of
+// now and then.
+type moderate struct {
+	mu   sync.Mutex
+	told time.Time
+	rows uint64
+}
+
+// add reports whether to tell of it now, and of how many rows since it was told
+// last.
+func (m *moderate) add(rows uint64) (sum uint64, tell bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.rows += rows
+	now := time.Now()
+	if !m.told.IsZero() && now.Sub(m.told) < tellEvery {
+		return 0, false
+	}
+	sum, m.rows, m.told = m.rows, 0, now
+	return sum, true
+}

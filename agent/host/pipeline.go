@@ -24,6 +24,7 @@ type pipeline struct {
 	chain        []*stage
 	turn         chan struct{} // who has put something in may call the transformers
 	sinks        []*sink
+	buries       moderate
 	dead         *deadLetters
 	log          *slog.Logger
 	trial        func(*config.Pipeline, []byte) // instead of sinks
@@ -191,7 +192,9 @@ func (p *pipeline) spool(ctx context.Context, items ...parcel) error {
 
 // bury puts a parcel aside as dead letters. The error says that they are lost.
 func (p *pipeline) bury(item parcel, reason string) error {
-	p.log.Error("batch is put aside as dead letters", "rows", item.rows(), "reason", reason, "file", p.dead.path)
+	if sum, tell := p.buries.add(item.rows()); tell {
+		p.log.Error("samples can never be transformed; they are put aside as dead letters", "rows", sum, "reason", reason, "file", p.dead.path)
+	}
 	_, err := p.dead.keep(p.config.Name, reason, item.data, nil, item.rows())
 	if err != nil {
 		p.log.Error("dead letters are lost", "rows", item.rows(), "error", err)

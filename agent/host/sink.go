@@ -35,7 +35,8 @@ type sink struct {
 	trouble  trouble
 	settling sync.Mutex // held while the spool's counters and refused change together
 	refused  counter    // rows of acknowledged batches that were put aside
-	tooLarge counter    // rows put aside because the spool is too small for their batch
+	buries   moderate
+	tooLarge counter // rows put aside because the spool is too small for their batch
 	retries  counter
 	last     atomic.Int64 // Unix nanoseconds of the last success
 }
@@ -177,7 +178,9 @@ func (s *sink) bury(data []byte, reason string, rows []uint32, all uint64) (uint
 		s.log.Error("samples can never be published, and cannot be put aside as dead letters", "rows", n, "reason", reason, "error", err)
 		return n, err
 	}
-	s.log.Error("samples can never be published; they are put aside as dead letters", "rows", n, "reason", reason, "file", s.dead.path)
+	if sum, tell := s.buries.add(n); tell {
+		s.log.Error("samples can never be published; they are put aside as dead letters", "rows", sum, "reason", reason, "file", s.dead.path)
+	}
 	return n, nil
 }
 
