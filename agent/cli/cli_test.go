@@ -70,7 +70,7 @@ func TestCommands(t *testing.T) {
 	f(right, 0, "Usage: nepho COMMAND", "", "help")
 	f(right, 0, "Usage: nepho check [OPTIONS]\n", "", "help", "check")
 	f(right, 2, "", `there is no command "rnu"; did you mean "run"?`, "rnu")
-	f(right, 2, "", `there is no command "xyzzy" See`, "xyzzy")
+	f(right, 2, "", `there is no command "xyzzy"`, "xyzzy")
 	f(right, 2, "", "flag provided but not defined: -x. See nepho help check.\n", "check", "-x")
 	// Options may stand anywhere, and what is behind -- is none.
 	f(right, 1, "", "cannot read the file", "test", "web", "--config", "/nowhere")
