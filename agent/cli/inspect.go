@@ -76,6 +76,11 @@ func (a *App) test(flags *flag.FlagSet, args []string) int {
 	if c.Agent.LogLevel == "info" {
 		c.Agent.LogLevel = "warn" // that instances start is no news here
 	}
+	for _, i := range c.Instances {
+		if i.LogLevel == "info" {
+			i.LogLevel = "warn"
+		}
+	}
 	h := host.New(cat, a.Version, logger(a.Stderr, c.Agent))
 	w := tabwriter.NewWriter(a.Stdout, 0, 4, 2, ' ', 0)
 	last := ""
