@@ -1,8 +1,20 @@
 package api
 
 import (
+	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"html"
 	"net/http"
+	"os"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nephoscope/nepho/aggregator/auth"
+	"github.com/nephoscope/nepho/aggregator/index"
 )
 
 // Error is an answer that refuses a request. Description is a string or a
@@ -12,7 +24,7 @@ type Error struct {
 	Description any
 }
 
-func (e *Error) Error() string { return fmt.Sprintf("%d: %v", e.Code, e.Description) }
+func (e *Error) Error() string { return fmt.Sprintf("%d: %s", e.Code, describe(e.Description)) }
 
 // Cause is Gnocchi's structured description of an error.
 type Cause struct {
@@ -22,8 +34,150 @@ type Cause struct {
 }
 
 func badRequest(description any) *Error { return &Error{http.StatusBadRequest, description} }
+func notFound(description any) *Error   { return &Error{http.StatusNotFound, description} }
+func conflict(description any) *Error   { return &Error{http.StatusConflict, description} }
 
-// fail answers with an error.
+// forbidden refuses what the identity may not do.
+func forbidden() *Error {
+	return &Error{http.StatusForbidden, "Access was denied to this resource."}
+}
+
+// badArgument refuses a parameter of the query.
+func badArgument(name, reason string) *Error {
+	return badRequest(Cause{Cause: "Argument value error", Detail: name, Reason: reason})
+}
+
+// refusal is what an error becomes: that of an [*Error] itself, those of the index
+// by their kind, and those of a request that took too long. nil for faults of the
+// server's own.
+func refusal(err error) *Error {
+	var (
+		e        *Error
+		invalid  *index.InvalidError
+		noRule   *index.NoRuleError
+		missing  *index.NotFoundError
+		exists   *index.ExistsError
+		inUse    *index.InUseError
+		identity *auth.Refusal
+		tooLong  *http.MaxBytesError
+	)
+	switch {
+	case errors.As(err, &e):
+		return e
+	case errors.As(err, &identity):
+		return &Error{identity.Code, identity.Reason}
+	case errors.As(err, &missing):
+		return notFound(missing.Error())
+	case errors.As(err, &exists):
+		return conflict(exists.Error())
+	case errors.As(err, &inUse):
+		return badRequest(inUse.Error())
+	case errors.As(err, &noRule):
+		return badRequest(noRule.Error())
+	case errors.As(err, &invalid):
+		return badRequest(invalid.Error())
+	case errors.As(err, &tooLong):
+		return &Error{http.StatusRequestEntityTooLarge, fmt.Sprintf("The body is longer than %d bytes.", tooLong.Limit)}
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+		return &Error{http.StatusServiceUnavailable, "The request took longer than the server's operation_timeout."}
+	}
+	return nil
+}
+
+// fail answers with an error, in the form that the client accepts: JSON if it
+// names that, else HTML or plain text. What the server itself is to blame for is
+// logged, and not shown.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
-	http.Error(w, err.Error(), http.StatusInternalServerError)
+	a, _ := w.(*answer)
+	if r.Context().Err() != nil && errors.Is(context.Cause(r.Context()), context.Canceled) {
+		return // nobody waits for the answer
+	}
+	e := refusal(err)
+	if e == nil {
+		s.o.Log.Error("cannot answer a request", "method", r.Method, "path", r.URL.Path, "error", err)
+		e = &Error{http.StatusInternalServerError, "The server has failed; its log says why."}
+	}
+	if a != nil && a.started {
+		// The status is sent. The client must not take half an answer for a whole one.
+		panic(http.ErrAbortHandler)
+	}
+	h := w.Header()
+	for _, name := range []string{"ETag", "Last-Modified", "Link", "Location", "Content-Length"} {
+		h.Del(name)
+	}
+	var unknown *auth.Refusal
+	if errors.As(err, &unknown) {
+		if unknown.Challenge != "" {
+			h.Set("WWW-Authenticate", unknown.Challenge)
+		}
+		if unknown.RetryAfter > 0 {
+			h.Set("Retry-After", strconv.Itoa(int((unknown.RetryAfter+time.Second-1)/time.Second)))
+		}
+	} else if e.Code == http.StatusServiceUnavailable {
+		h.Set("Retry-After", "1")
+	}
+	title := http.StatusText(e.Code)
+	var body []byte
+	switch accept := r.Header.Values("Accept"); {
+	case len(accept) == 0 || strings.TrimSpace(strings.Join(accept, "")) == "":
+		h.Set("Content-Type", "text/plain; charset=UTF-8")
+		body = fmt.Appendf(nil, "%d %s\n\n%s\n", e.Code, title, describe(e.Description))
+	case names(accept, "application/json") || !accepts(accept, "text/html"):
+		h.Set("Content-Type", "application/json")
+		body, err = json.Marshal(struct {
+			Code        int    `json:"code"`
+			Title       string `json:"title"`
+			Description any    `json:"description"`
+		}{e.Code, title, e.Description})
+		if err != nil {
+			panic(fmt.Sprintf("BUG: description that is no JSON: %v", err))
+		}
+	default:
+		h.Set("Content-Type", "text/html; charset=UTF-8")
+		// Quotes stay, so that the text can be searched for.
+		text := strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(describe(e.Description))
+		body = fmt.Appendf(nil, "<html>\n<head><title>%[1]d %[2]s</title></head>\n<body>\n<h1>%[1]d %[2]s</h1>\n%[3]s\n</body>\n</html>\n",
+			e.Code, html.EscapeString(title), text)
+	}
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(e.Code)
+	w.Write(body) // a client that is gone needs no answer
+}
+
+// describe is a description as text.
+func describe(description any) string {
+	switch d := description.(type) {
+	case string:
+		return d
+	case Cause:
+		text := d.Cause
+		for _, more := range []any{d.Reason, d.Detail} {
+			if more != nil {
+				text += ": " + describe(more)
+			}
+		}
+		return text
+	}
+	text, err := json.Marshal(description)
+	if err != nil {
+		panic(fmt.Sprintf("BUG: description that is no JSON: %v", err))
+	}
+	return string(text)
+}
+
+// recover answers a request whose handler panicked.
+func (s *Server) recover(a *answer, r *http.Request) {
+	v := recover()
+	if v == nil {
+		return
+	}
+	if v == http.ErrAbortHandler {
+		panic(v)
+	}
+	s.o.Log.Error("a handler panicked", "method", r.Method, "path", r.URL.Path, "panic", v, "stack", string(debug.Stack()))
+	if a.started {
+		panic(http.ErrAbortHandler)
+	}
+	s.fail(a, r, errors.New("panic"))
 }

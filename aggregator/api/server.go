@@ -1,60 +1,184 @@
 // Package api is the aggregator's HTTP API: Gnocchi's version 1, and what goes
 // beyond it.
+//
+// A file of handlers adds its routes in a method of [Server] that routes calls.
+// What they share is in server.go (routes), errors.go (what an error becomes),
+// body.go and query.go (what a request has), answer.go, url.go and page.go (what
+// an answer has) and access.go (who may do what).
 package api
 
 import (
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
+	"github.com/nephoscope/nepho/aggregator/auth"
 	"github.com/nephoscope/nepho/aggregator/engine"
 	"github.com/nephoscope/nepho/aggregator/index"
 )
 
-// Options of [New].
+// Options of [New]. Zero values are the defaults.
 type Options struct {
-	Index            *index.Index
-	Engine           *engine.Engine
-	Log              *slog.Logger
-	MaxLimit         int           // most items of a list's page
-	MaxBody          int64         // bytes
-	OperationTimeout time.Duration // most time of a request
-	ProxyHeaders     bool          // believe Forwarded and X-Forwarded-*
-	URLPrefix        string
-	CORSOrigins      []string
-	Now              func() time.Time
+	Index  *index.Index
+	Engine *engine.Engine
+	// Auth says who makes a request; nil is [auth.None].
+	Auth auth.Authenticator
+	Log  *slog.Logger
+	// MaxLimit is the most items of a list's page, and the default; 1000.
+	MaxLimit int
+	// MaxBody is the longest body of a request in bytes, after decompression; 64 MiB.
+	MaxBody int64
+	// OperationTimeout is the most time of a request; 10 s.
+	OperationTimeout time.Duration
+	// ProxyHeaders believes the headers Forwarded and X-Forwarded-*.
+	ProxyHeaders bool
+	// URLPrefix is where the API is mounted, such as /gnocchi; "" is the root.
+	URLPrefix string
+	// CORSOrigins are the origins whose pages may ask, or "*".
+	CORSOrigins []string
+	// Now is the time, [time.Now] if nil.
+	Now func() time.Time
 }
 
-// Server answers requests.
+func (o *Options) setDefaults() {
+	if o.Auth == nil {
+		o.Auth = auth.None{}
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.MaxLimit <= 0 {
+		o.MaxLimit = 1000
+	}
+	if o.MaxBody <= 0 {
+		o.MaxBody = 64 << 20
+	}
+	if o.OperationTimeout <= 0 {
+		o.OperationTimeout = 10 * time.Second
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.URLPrefix = strings.Trim(o.URLPrefix, "/"); o.URLPrefix != "" {
+		o.URLPrefix = "/" + o.URLPrefix
+	}
+}
+
+// Server answers requests. It is an [http.Handler] that may be called
+// concurrently.
 type Server struct {
-	o   Options
-	mux *http.ServeMux
+	o      Options
+	mux    *http.ServeMux
+	routed map[string]*resourceRoute // by the pattern of the path
 }
 
-// New makes a server. It is an [http.Handler] without authentication: wrap it in
-// that of package auth.
+// New makes a server.
 func New(o Options) *Server {
-	s := &Server{o: o, mux: http.NewServeMux()}
+	o.setDefaults()
+	s := &Server{o: o, mux: http.NewServeMux(), routed: map[string]*resourceRoute{}}
 	s.routes()
+	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		s.fail(w, r, notFound("The resource could not be found."))
+	})
 	return s
 }
 
-// A handler answers one kind of request. An error that is an [*Error] is the
-// answer; any other is logged, and answered with 500.
+// A handler answers one kind of request. refusal says what an error becomes. The
+// handler has to end soon after its request's context does.
 type handler func(w http.ResponseWriter, r *http.Request) error
 
-// handle adds a handler for a pattern of [http.ServeMux], such as
-// "GET /v1/metric/{id}".
-func (s *Server) handle(pattern string, h handler) {
-	s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-		if err := h(w, r); err != nil {
-			s.fail(w, r, err)
-		}
-	})
+// An option of a route changes what is done before its handler is called.
+type option uint8
+
+const (
+	public   option = iota // no identity is asked for
+	anyMedia               // the handler looks itself at what the client accepts
+	noLimit                // the request may take longer than the operation timeout
+)
+
+// operation is a method of a path.
+type operation struct {
+	h                         handler
+	public, anyMedia, noLimit bool
+}
+
+// resourceRoute is a path with its methods.
+type resourceRoute struct {
+	methods map[string]operation
+	allow   string
+}
+
+// handle adds a handler for a pattern: a method, a space, and the path as in
+// [http.ServeMux], such as "GET /v1/metric/{id}". A path matches with and without
+// a slash at its end; GET also answers HEAD.
+func (s *Server) handle(pattern string, h handler, options ...option) {
+	method, path, ok := strings.Cut(pattern, " ")
+	if !ok {
+		panic("BUG: pattern without method: " + pattern)
+	}
+	route := s.routed[path]
+	if route == nil {
+		route = &resourceRoute{methods: map[string]operation{}}
+		s.routed[path] = route
+		s.mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) { s.dispatch(route, w, r) })
+	}
+	if _, twice := route.methods[method]; twice {
+		panic("BUG: two handlers for " + pattern)
+	}
+	op := operation{
+		h:        h,
+		public:   slices.Contains(options, public),
+		anyMedia: slices.Contains(options, anyMedia),
+		noLimit:  slices.Contains(options, noLimit),
+	}
+	route.methods[method] = op
+	if method == http.MethodGet {
+		route.methods[http.MethodHead] = op
+	}
+	route.allow = strings.Join(slices.Sorted(maps.Keys(route.methods)), ", ")
 }
 
 // routes has one line per file of handlers.
 func (s *Server) routes() {
+	s.measureRoutes()
 }
 
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
+// ServeHTTP answers a request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	a := &answer{ResponseWriter: w, patience: s.o.OperationTimeout}
+	defer a.done()
+	defer s.recover(a, r)
+	s.allowOrigin(a, r)
+	if r.Method == http.MethodOptions {
+		return // 200, whatever it is for
+	}
+	path, inside := s.inside(r)
+	if !inside {
+		s.fail(a, r, notFound("The resource could not be found."))
+		return
+	}
+	if path.Path == "/v1" {
+		a.Header().Set("Location", s.link(r, "v1")+"/")
+		a.WriteHeader(http.StatusFound)
+		return
+	}
+	inner := *r
+	inner.URL = path
+	s.mux.ServeHTTP(a, &inner)
+}
+
+// dispatch calls the handler of a request whose path is known.
+func (s *Server) dispatch(route *resourceRoute, w http.ResponseWriter, r *http.Request) {
+	op, ok := route.methods[r.Method]
+	if !ok {
+		w.Header().Set("Allow", route.allow)
+		s.fail(w, r, &Error{http.StatusMethodNotAllowed, "The method " + r.Method + " is not allowed for this resource."})
+		return
+	}
+	if err := s.call(op, w, r); err != nil {
+		s.fail(w, r, err)
+	}
+}

@@ -1,19 +1,25 @@
 // Package auth finds out who makes a request: by HTTP basic authentication as
 // Gnocchi understands it, by a Keystone token, by what a server in front says, or
-// not at all.
+// not at all. What an identity may do is not its business.
 package auth
 
 import (
 	"context"
+	"net/http"
 	"slices"
+	"time"
 )
 
 // Identity is who makes a request.
 type Identity struct {
 	User, Project, Domain string
 	Roles                 []string
-	// Everything is set where no identity is asked for, and lists are not limited.
+	// Everything is set where no identity is asked for: all is allowed, and lists
+	// are not limited.
 	Everything bool
+	// Tenant is set where identities belong to projects: lists are limited to what
+	// one's project may see, and an identity without a project sees nothing.
+	Tenant bool
 }
 
 // Admin reports whether it has the role admin.
@@ -27,6 +33,28 @@ func (i Identity) Creator() string {
 	}
 	return i.User + ":" + i.Project
 }
+
+// Authenticator finds out who makes a request. Its method may be called
+// concurrently.
+type Authenticator interface {
+	// Identify is called once for each request that needs an identity, before its
+	// body is read. An error that is a [*Refusal] says how to answer; others are
+	// the server's own faults.
+	Identify(r *http.Request) (Identity, error)
+}
+
+// Refusal is why a request was not let in.
+type Refusal struct {
+	// Code is the HTTP status: 401, or 503 when nobody could be asked.
+	Code   int
+	Reason string
+	// Challenge is the header WWW-Authenticate, "" for none.
+	Challenge string
+	// RetryAfter is when to ask again; 0 does not say.
+	RetryAfter time.Duration
+}
+
+func (e *Refusal) Error() string { return e.Reason }
 
 type key struct{}
 

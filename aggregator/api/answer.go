@@ -1,0 +1,104 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/nephoscope/nepho/aggregator/auth"
+)
+
+// call does what comes before every handler, and calls it.
+func (s *Server) call(op operation, w http.ResponseWriter, r *http.Request) error {
+	ctx := r.Context()
+	if !op.noLimit {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, s.o.OperationTimeout)
+		defer cancel()
+		// A body that does not come must end the request too. Not every writer can
+		// do this, and those that can't are not on a network.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.o.OperationTimeout))
+	}
+	if !op.public {
+		who, err := s.o.Auth.Identify(r.WithContext(ctx))
+		if err != nil {
+			return err
+		}
+		ctx = auth.With(ctx, who)
+	}
+	// Deletions answer with no body, so there is nothing to accept.
+	if accept := r.Header.Values("Accept"); !op.anyMedia && r.Method != http.MethodDelete && !accepts(accept, "application/json") {
+		return &Error{http.StatusNotAcceptable, "The server answers with application/json only."}
+	}
+	return op.h(w, r.WithContext(ctx))
+}
+
+// answer knows whether the answer has begun, and ends the connection of a client
+// that does not take it.
+type answer struct {
+	http.ResponseWriter
+	patience time.Duration
+	started  bool
+	written  int
+	deadline time.Time // until which the client may take what is written
+}
+
+// unsent is how much of an answer the HTTP server holds back at least, so that
+// short ones need no deadline.
+const unsent = 2048
+
+func (a *answer) WriteHeader(code int) {
+	a.started = true
+	a.ResponseWriter.WriteHeader(code)
+}
+
+func (a *answer) Write(p []byte) (int, error) {
+	a.started = true
+	if a.written += len(p); a.written > unsent {
+		if now := time.Now(); a.deadline.Sub(now) < a.patience/2 {
+			a.deadline = now.Add(a.patience)
+			_ = http.NewResponseController(a.ResponseWriter).SetWriteDeadline(a.deadline)
+		}
+	}
+	return a.ResponseWriter.Write(p)
+}
+
+// done takes the deadline from the connection, which other handlers use too.
+func (a *answer) done() {
+	if !a.deadline.IsZero() {
+		_ = http.NewResponseController(a.ResponseWriter).SetWriteDeadline(time.Time{})
+	}
+}
+
+// Unwrap is for [http.ResponseController].
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+// writeJSON answers with a value as JSON.
+func writeJSON(w http.ResponseWriter, code int, v any) error {
+	var body bytes.Buffer
+	e := json.NewEncoder(&body)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return fmt.Errorf("cannot write the answer as JSON: %w", err)
+	}
+	body.Truncate(body.Len() - 1) // the encoder's newline
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", strconv.Itoa(body.Len()))
+	w.WriteHeader(code)
+	_, err := w.Write(body.Bytes())
+	return err
+}
+
+// writeNothing answers with a status and no body.
+func writeNothing(w http.ResponseWriter, code int) error {
+	if code != http.StatusNoContent {
+		w.Header().Set("Content-Length", "0")
+	}
+	w.WriteHeader(code)
+	return nil
+}

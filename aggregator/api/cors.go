@@ -1,0 +1,42 @@
+package api
+
+import (
+	"net/http"
+	"slices"
+)
+
+// Headers that pages of other origins may send, and read, besides those that
+// browsers always allow.
+const (
+	corsAllow  = "Accept, Authorization, Content-Type, If-Match, If-Modified-Since, If-None-Match, If-Unmodified-Since, X-Auth-Token, X-Domain-Id, X-Project-Id, X-Roles, X-Subject-Token, X-User-Id"
+	corsExpose = "ETag, Last-Modified, Link, Location, Retry-After, X-Auth-Token, X-Service-Token, X-Subject-Token"
+	corsMethod = "DELETE, GET, HEAD, PATCH, POST, PUT"
+)
+
+// allowOrigin adds the headers that let pages of allowed origins ask.
+func (s *Server) allowOrigin(w http.ResponseWriter, r *http.Request) {
+	if len(s.o.CORSOrigins) == 0 {
+		return
+	}
+	h := w.Header()
+	h.Add("Vary", "Origin")
+	origin := r.Header.Get("Origin")
+	switch {
+	case origin == "":
+		return
+	case slices.Contains(s.o.CORSOrigins, origin):
+		h.Set("Access-Control-Allow-Origin", origin)
+		h.Set("Access-Control-Allow-Credentials", "true")
+	case slices.Contains(s.o.CORSOrigins, "*"):
+		h.Set("Access-Control-Allow-Origin", "*")
+	default:
+		return
+	}
+	if r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" {
+		h.Set("Access-Control-Allow-Methods", corsMethod)
+		h.Set("Access-Control-Allow-Headers", corsAllow)
+		h.Set("Access-Control-Max-Age", "3600")
+		return
+	}
+	h.Set("Access-Control-Expose-Headers", corsExpose)
+}
