@@ -14,6 +14,7 @@ qemu-utils             /usr/bin/qemu-img
 influxdb               /usr/bin/influxd
 victoria-metrics       /usr/bin/victoria-metrics
 python3-grpcio         /usr/lib/python3/dist-packages/grpc/__init__.py
+python3-gnocchiclient  /usr/bin/gnocchi
 iproute2               /usr/sbin/ip
 util-linux             /usr/bin/unshare
 curl                   /usr/bin/curl
