@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"time"
 
 	"github.com/google/uuid"
@@ -25,6 +26,9 @@ type Options struct {
 	// DefaultPolicies makes low, medium, high and bool and the rule "default" when
 	// there is no policy and no rule.
 	DefaultPolicies bool
+	// CacheSize is the most metrics that are kept in memory for [Index.Lookup],
+	// and once more for [Index.LookupNames]; 0 is a million.
+	CacheSize int
 }
 
 func Open(ctx context.Context, o Options) (*Index, error) { return nil, errNotYet }
@@ -98,13 +102,55 @@ func (x *Index) History(ctx context.Context, typ string, id uuid.UUID, p Page) (
 	return nil, errNotYet
 }
 
+// ResourcesByID gives resources of any type with the attributes of their types, without their metrics. Unknown ones are not in the map.
+func (x *Index) ResourcesByID(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]*Resource, error) {
+	return nil, errNotYet
+}
+
+// Wanted is a resource as it should be, and the metrics that it should have.
+type Wanted struct {
+	// Resource has ID, Original, Type and Creator. User, Project, Ended and those
+	// attributes that are nil stay as they are. Started is for a new one; the zero
+	// time is now.
+	Resource Resource
+	// Metrics have Name, and for new ones Unit, Policy ("" by rule) and Labels;
+	// their creator is the resource's.
+	Metrics []NewMetric
+}
+
+// Ensured is what became of a [Wanted].
+type Ensured struct {
+	Entries          []*Entry // in the order of the wanted metrics; nil for one that could not be made
+	Created, Changed bool     // the resource
+	// Err says what could not be done: an attribute is not of its type (nothing of
+	// this resource is done then), the resource is of another type (its metrics are
+	// made nevertheless), a metric's policy is unknown (other metrics are made). It
+	// joins several.
+	Err error
+}
+
+// EnsureResources creates what is missing of resources and their metrics and
+// changes what differs, in one transaction; without a transaction when nothing is
+// missing and nothing differs. What is wrong with one resource stays with it; the
+// error is for failures that undid all.
+func (x *Index) EnsureResources(ctx context.Context, wanted []Wanted) ([]Ensured, error) {
+	return nil, errNotYet
+}
+
+// EnsureMetrics creates those of the named metrics of existing resources that are missing, in one transaction that is
+// done whole or not at all, and gives the entries of all in their order. Metrics that exist stay as they are.
+// An unknown resource is a [*NotFoundError].
+func (x *Index) EnsureMetrics(ctx context.Context, m []NewMetric) ([]*Entry, error) {
+	return nil, errNotYet
+}
+
 // Metrics.
 func (x *Index) CreateMetrics(ctx context.Context, m []NewMetric) ([]*Metric, error) {
 	return nil, errNotYet
 }
 func (x *Index) Metric(ctx context.Context, id uuid.UUID) (*Metric, error)     { return nil, errNotYet }
 func (x *Index) Metrics(ctx context.Context, q MetricQuery) ([]*Metric, error) { return nil, errNotYet }
-func (x *Index) ResourceMetrics(ctx context.Context, resources []uuid.UUID) (map[uuid.UUID][]*Metric, error) {
+func (x *Index) ResourceMetrics(ctx context.Context, resources []uuid.UUID, names ...string) (map[uuid.UUID][]*Metric, error) {
 	return nil, errNotYet
 }
 func (x *Index) DeleteMetric(ctx context.Context, id uuid.UUID) error { return errNotYet } // marks and detaches
@@ -150,7 +196,36 @@ func (x *Index) Labelled(ctx context.Context, m []Matcher, s Scope, limit int) (
 	return nil, errNotYet
 }
 
-// Parse helpers of values by attribute type.
+// LabelNames lists names of labels, ascending, after the given one, of metrics that satisfy the matchers (nil: of all).
+func (x *Index) LabelNames(ctx context.Context, m []Matcher, s Scope, after string, limit int) ([]string, error) {
+	return nil, errNotYet
+}
+
+// LabelValues lists the values of a label in the same way.
+func (x *Index) LabelValues(ctx context.Context, name string, m []Matcher, s Scope, after string, limit int) ([]string, error) {
+	return nil, errNotYet
+}
+
+// MetricNames lists the different names of metrics without labels that belong to resources, ascending, after the given one.
+func (x *Index) MetricNames(ctx context.Context, s Scope, after string, limit int) ([]string, error) {
+	return nil, errNotYet
+}
+
+// Changes counts the changes since the index was opened: when it stands still, the last [Index.Snapshot] is the index.
+func (x *Index) Changes() uint64 { return 0 }
+
+// ErrNoSnapshot says that the index is in PostgreSQL, which has backups of its own.
+var ErrNoSnapshot = errors.New("an index in PostgreSQL gives no snapshots")
+
+// Snapshot writes a consistent copy of a SQLite index, which is a SQLite file.
+func (x *Index) Snapshot(ctx context.Context, w io.Writer) error { return errNotYet }
+
+// Reserve makes sure that no new metric gets a ref up to the given one. After a
+// snapshot was restored, call it with the highest ref that the engine knows.
+func (x *Index) Reserve(ctx context.Context, highest engine.Ref) error { return errNotYet }
+
+// Parse helpers of values by attribute type: Parse of JSON, Value of anything that JSON or a sample's metadata gives.
+func (a Attribute) Value(v any) (any, error)             { return nil, errNotYet }
 func (a Attribute) Parse(v json.RawMessage) (any, error) { return nil, errNotYet }
 
 var _ search.Node

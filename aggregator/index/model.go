@@ -65,8 +65,17 @@ type InvalidError struct{ Reason string }
 
 func (e *InvalidError) Error() string { return e.Reason }
 
-// ErrNamedMetric says that the resource has a metric of that name already.
+// ErrNamedMetric says that the resource has a metric of that name already. The
+// error is a [*NamedMetricError].
 var ErrNamedMetric = errors.New("named metric already exists")
+
+// NamedMetricError is [ErrNamedMetric] with the name.
+type NamedMetricError struct{ Name string }
+
+func (e *NamedMetricError) Error() string { return "Named metric " + e.Name + " already exists" }
+
+// Is makes it an [ErrNamedMetric].
+func (e *NamedMetricError) Is(target error) bool { return target == ErrNamedMetric }
 
 // Rule says which policy new metrics get.
 type Rule struct{ Name, Pattern, Policy string }
@@ -164,6 +173,8 @@ type ResourceQuery struct {
 	Details bool // also attributes of the types, in a list of generic
 	Scope   Scope
 	Page    Page
+	// WithoutMetrics leaves the metrics of the resources out, which costs less.
+	WithoutMetrics bool
 	// Asker makes ids in filters that are no UUIDs the ids of this creator's resources.
 	Asker string
 }
