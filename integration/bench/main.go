@@ -46,6 +46,11 @@ func scenarios() []scenario {
 		{"spool", "the spool alone: in, out, and recovery", spoolAlone},
 		{"ceilometer", "generator, rate_of_change, discard: an instance's samples, spool in memory and on disk", ceilometerPayload},
 		{"light", "the same with a metrics agent's samples", lightPayload},
+		{"measures", "the aggregator: measures over HTTP, until their windows are stored", measures},
+		{"samples", "the aggregator: samples from a pipeline", samples},
+		{"queries", "the aggregator: answers, of one metric and of many", queries},
+		{"sizes", "the aggregator: bytes of stored windows", sizes},
+		{"restarts", "the aggregator: memory, and restart with an hour of log", restarts},
 	}
 }
 
