@@ -4,6 +4,9 @@ package policy
 
 import (
 	"fmt"
+	"iter"
+	"math/bits"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -84,28 +87,24 @@ func (m Method) String() string {
 
 // ParseMethod is the method of a name such as mean, 95pct or rate:mean.
 func ParseMethod(name string) (Method, error) {
-	unknown := fmt.Errorf("unknown aggregation method %q", name)
 	rest, rate := strings.CutPrefix(name, "rate:")
-	m, found := Method(0), false
-	if digits, ok := strings.CutSuffix(rest, "pct"); ok {
-		p, err := strconv.Atoi(digits)
-		if err != nil || p < 1 || p > 99 || strconv.Itoa(p) != digits {
-			return 0, unknown
-		}
-		m, found = Percentile(p), true
+	m, ok := parsePlain(rest)
+	if !ok {
+		return 0, fmt.Errorf("unknown aggregation method %q", name)
 	}
-	for i, n := range plainNames {
-		if n == rest {
-			m, found = Method(i), true
-		}
-	}
-	switch {
-	case !found:
-		return 0, unknown
-	case rate:
-		return m.Rate(), nil
+	if rate {
+		m = m.Rate()
 	}
 	return m, nil
+}
+
+func parsePlain(name string) (Method, bool) {
+	if digits, ok := strings.CutSuffix(name, "pct"); ok {
+		p, err := strconv.Atoi(digits)
+		return Percentile(p), err == nil && p >= 1 && p <= 99 && strconv.Itoa(p) == digits
+	}
+	i := slices.Index(plainNames[:], name)
+	return Method(i), i >= 0
 }
 
 // Set is a set of methods. The zero value is empty.
@@ -127,15 +126,20 @@ func (s *Set) Add(m Method) { s[m/64] |= 1 << (m % 64) }
 func (s *Set) Remove(m Method) { s[m/64] &^= 1 << (m % 64) }
 
 // Has reports whether the set holds a method.
-func (s *Set) Has(m Method) bool { return s[m/64]&(1<<(m%64)) != 0 }
+func (s Set) Has(m Method) bool { return s[m/64]&(1<<(m%64)) != 0 }
 
-// List is the set's methods in the order of their numbers.
-func (s *Set) List() []Method {
-	var list []Method
-	for m := range Method(Methods) {
-		if s.Has(m) {
-			list = append(list, m)
+// All is the set's methods in the order of their numbers.
+func (s Set) All() iter.Seq[Method] {
+	return func(yield func(Method) bool) {
+		for i, word := range s {
+			for ; word != 0; word &= word - 1 {
+				if !yield(Method(i*64 + bits.TrailingZeros64(word))) {
+					return
+				}
+			}
 		}
 	}
-	return list
 }
+
+// List is [Set.All] as a slice.
+func (s Set) List() []Method { return slices.Collect(s.All()) }

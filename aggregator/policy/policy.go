@@ -3,6 +3,7 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 )
@@ -29,7 +30,7 @@ type Policy struct {
 	Methods     Set
 }
 
-// Coarsest is the longest granularity.
+// Coarsest is the longest granularity of a policy that has one.
 func (p *Policy) Coarsest() time.Duration {
 	longest := p.Definitions[0].Granularity
 	for _, d := range p.Definitions[1:] {
@@ -56,13 +57,20 @@ func (p *Policy) WritableFrom(last int64) int64 {
 	return Floor(last, coarsest) - int64(p.BackWindow)*coarsest
 }
 
-// Floor is the largest multiple of granularity up to t.
+// Floor is the largest multiple of granularity, which is above 0, up to t.
 func Floor(t, granularity int64) int64 {
-	t -= (t%granularity + granularity) % granularity
-	return t
+	rest := t % granularity
+	if rest < 0 {
+		rest += granularity
+	}
+	return t - rest
 }
 
-// Validate reports what is wrong with a policy that was put together by hand.
+// longest is the longest timespan that is counted in nanoseconds: 292 years.
+const longest = time.Duration(math.MaxInt64)
+
+// Validate reports all that is wrong with a policy. The other methods are for those
+// with which nothing is.
 func (p *Policy) Validate() error {
 	var errs []error
 	if len(p.Definitions) == 0 {
@@ -76,8 +84,15 @@ func (p *Policy) Validate() error {
 	}
 	seen := map[time.Duration]bool{}
 	for _, d := range p.Definitions {
-		if d.Granularity <= 0 || d.Points < 0 {
-			errs = append(errs, fmt.Errorf("granularity %v with %d points: the first must be above 0, the second not below", d.Granularity, d.Points))
+		switch {
+		case d.Granularity <= 0:
+			errs = append(errs, fmt.Errorf("granularity %v is not above 0", d.Granularity))
+		case d.Points < 0:
+			errs = append(errs, fmt.Errorf("%d points of the granularity %v: give a number above 0, or none for all", d.Points, d.Granularity))
+		case d.Points > int64(longest/d.Granularity):
+			errs = append(errs, fmt.Errorf("%d points of the granularity %v are more than 292 years: give none for all", d.Points, d.Granularity))
+		case p.BackWindow > int(longest/2/d.Granularity):
+			errs = append(errs, fmt.Errorf("back window of %d times the granularity %v is more than 146 years", p.BackWindow, d.Granularity))
 		}
 		if seen[d.Granularity] {
 			errs = append(errs, fmt.Errorf("more than one definition has the granularity %v", d.Granularity))
