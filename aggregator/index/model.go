@@ -65,6 +65,12 @@ type InvalidError struct{ Reason string }
 
 func (e *InvalidError) Error() string { return e.Reason }
 
+// PageError says what is wrong with a [Page]: "Sort key supplied is invalid: x", or
+// "Invalid marker: `x'". Callers answer 400.
+type PageError struct{ Reason string }
+
+func (e *PageError) Error() string { return e.Reason }
+
 // ErrNamedMetric says that the resource has a metric of that name already. The
 // error is a [*NamedMetricError].
 var ErrNamedMetric = errors.New("named metric already exists")
