@@ -161,6 +161,7 @@ func (x *Index) Alive(ctx context.Context, refs []engine.Ref) ([]bool, error) { 
 
 // Entry is what the hot path needs of a metric, from memory.
 type Entry struct {
+	ID       uuid.UUID
 	Ref      engine.Ref
 	PolicyID uint32
 	// Creator and Project (the resource's project; "" for none) say who may write.
@@ -169,6 +170,11 @@ type Entry struct {
 
 // Lookup finds metrics by id: those in memory cost a map access, others one query for all. Unknown (or deleted) ones have a nil entry.
 func (x *Index) Lookup(ctx context.Context, ids []uuid.UUID, into []*Entry) ([]*Entry, error) {
+	return nil, errNotYet
+}
+
+// LookupRefs is Lookup by the engine's numbers: the change feed tells of these.
+func (x *Index) LookupRefs(ctx context.Context, refs []engine.Ref, into []*Entry) ([]*Entry, error) {
 	return nil, errNotYet
 }
 
