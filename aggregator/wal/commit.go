@@ -1,0 +1,271 @@
+package wal
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"time"
+)
+
+const (
+	recordHeaderSize = 16
+	recordMagic      = 0xa1574ef9
+	alignment        = 8
+
+	// maxQueued is how many bytes wait for the disk before Write does too.
+	maxQueued = 4 << 20
+	// maxIdle is how large a buffer may be that an idle log keeps.
+	maxIdle = 1 << 20
+)
+
+// group is records that are written and synced together.
+type group struct {
+	buf  []byte
+	done chan struct{} // closed when err is what came of it
+	err  error
+}
+
+func newGroup(buf []byte) *group { return &group{buf: buf[:0], done: make(chan struct{})} }
+
+func (g *group) finish(err error) {
+	g.err = err
+	g.buf = nil
+	close(g.done)
+}
+
+// Commit is a record that was written but may not be durable yet. The zero value
+// is no record; there is nothing to wait for.
+type Commit struct {
+	Position Position // of the record
+	group    *group
+}
+
+// Wait returns nil when the record is as durable as [Options.Sync] asks. After
+// any other error than that of ctx the record counts as not written, and it may
+// or may not be there after a restart.
+func (c Commit) Wait(ctx context.Context) error {
+	if c.group == nil {
+		return nil
+	}
+	select {
+	case <-c.group.done:
+		return c.group.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// frame is how many bytes a record of n bytes takes.
+func frame(n int64) int64 { return (recordHeaderSize + n + alignment - 1) &^ (alignment - 1) }
+
+// Write queues a record, which is the concatenation of its parts, and gives it
+// the next position. It keeps none of the parts. It waits only when the disk is so
+// slow that more than a few MiB are queued. Concurrent calls are ordered by
+// position, so one that holds a lock over Write and what it does with the record
+// keeps both in the same order.
+func (l *Log) Write(parts ...[]byte) (Commit, error) {
+	size := 0
+	for _, p := range parts {
+		size += len(p)
+	}
+	if size > MaxRecord {
+		return Commit{}, fmt.Errorf("%w: it has %d bytes, and may have %d", ErrTooLarge, size, MaxRecord)
+	}
+	var sum uint32
+	for _, p := range parts {
+		sum = crc32.Update(sum, castagnoli, p)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for len(l.queue.buf) >= maxQueued && l.err == nil && !l.closed {
+		l.room.Wait()
+	}
+	if l.closed {
+		return Commit{}, ErrClosed
+	}
+	if l.err != nil {
+		return Commit{}, l.err
+	}
+	g := l.queue
+	if len(g.buf) == 0 {
+		l.signal()
+	}
+	c := Commit{Position: l.next, group: g}
+	start := len(g.buf)
+	g.buf = appendRecordHeader(g.buf, l.next, size, sum)
+	for _, p := range parts {
+		g.buf = append(g.buf, p...)
+	}
+	for len(g.buf)%alignment != 0 {
+		g.buf = append(g.buf, 0)
+	}
+	l.next += Position(len(g.buf) - start)
+	return c, nil
+}
+
+func appendRecordHeader(dst []byte, p Position, size int, sum uint32) []byte {
+	start := len(dst)
+	dst = binary.LittleEndian.AppendUint32(dst, recordMagic)
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(size))
+	dst = binary.LittleEndian.AppendUint32(dst, sum)
+	return binary.LittleEndian.AppendUint32(dst, headerSum(p, dst[start:]))
+}
+
+// headerSum is the checksum of the first 12 bytes of the header of a record at p. It
+// differs for every two places less than 4 GiB apart.
+func headerSum(p Position, header []byte) uint32 {
+	return crc32.Update(uint32(p)^uint32(p>>32), castagnoli, header[:12])
+}
+
+// signal wakes the committer.
+func (l *Log) signal() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// commitAll makes groups durable, one after the other, until the log is closed.
+// There is no timer: a group is what came in while the one before was synced.
+func (l *Log) commitAll() {
+	for {
+		l.mu.Lock()
+		failed, empty, closed := l.err != nil, len(l.queue.buf) == 0, l.closed
+		if !failed && !empty {
+			l.commit() // unlocks
+			continue
+		}
+		if cap(l.spare) > maxIdle {
+			l.spare = nil
+		}
+		l.mu.Unlock()
+		switch {
+		case closed:
+			return
+		case failed:
+			l.recover()
+		default:
+			select {
+			case <-l.wake:
+			case <-l.quit:
+			}
+		}
+	}
+}
+
+// commit writes what is queued. It is called with mu held and returns without.
+func (l *Log) commit() {
+	g, buf, end := l.queue, l.queue.buf, l.next
+	start := end - Position(len(buf))
+	l.queue, l.spare = newGroup(l.spare), nil
+	l.room.Broadcast()
+	l.mu.Unlock()
+
+	err := l.store(buf, start)
+
+	l.mu.Lock()
+	if cap(buf) <= 2*maxQueued {
+		l.spare = buf
+	}
+	if err != nil {
+		l.fail(err)
+	}
+	// The other goroutine may have found that the disk fails.
+	err = l.err
+	if err == nil {
+		l.written = end
+		if l.o.Sync == 0 {
+			l.durable = end
+		}
+	}
+	l.mu.Unlock()
+	g.finish(err)
+}
+
+// store writes records at a position, in a new segment when the last one is full.
+func (l *Log) store(records []byte, at Position) error {
+	l.mu.Lock()
+	s := l.segments[len(l.segments)-1]
+	full := s.size >= l.o.SegmentSize
+	l.mu.Unlock()
+	if full {
+		next, err := l.create(at, at, 0)
+		if err != nil {
+			return err
+		}
+		l.mu.Lock()
+		old := l.current
+		l.current = next
+		s = l.segments[len(l.segments)-1]
+		if l.o.Sync > 0 {
+			l.unsynced = append(l.unsynced, old)
+			old = nil
+		}
+		l.mu.Unlock()
+		if old != nil {
+			if err := old.Close(); err != nil {
+				return err
+			}
+		}
+	}
+	n, err := l.current.WriteAt(records, s.offset(at))
+	if err == nil && l.o.Sync == 0 {
+		err = l.current.Sync()
+	}
+	l.mu.Lock()
+	s.size = s.offset(at) + int64(n)
+	l.mu.Unlock()
+	return err
+}
+
+// syncAll syncs at the interval of the options, until the log is closed.
+func (l *Log) syncAll() {
+	tick := time.NewTicker(l.o.Sync)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			l.sync()
+		case <-l.quit:
+			return
+		}
+	}
+}
+
+// sync makes durable what was written.
+func (l *Log) sync() {
+	l.syncing.Lock()
+	defer l.syncing.Unlock()
+	l.mu.Lock()
+	if l.err != nil || l.durable == l.written {
+		l.mu.Unlock()
+		return
+	}
+	old, current, end := l.unsynced, l.current, l.written
+	l.unsynced = nil
+	l.mu.Unlock()
+
+	var err error
+	for _, f := range old {
+		if err == nil {
+			err = f.Sync()
+		}
+		if e := f.Close(); err == nil {
+			err = e
+		}
+	}
+	if err == nil {
+		err = current.Sync()
+	}
+
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err != nil && l.err == nil {
+		l.fail(err)
+		l.signal()
+	}
+	if err == nil && l.err == nil {
+		l.durable = max(l.durable, end)
+	}
+}

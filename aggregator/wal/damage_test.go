@@ -1,0 +1,264 @@
+package wal
+
+import (
+	"bytes"
+	"encoding/binary"
+	"hash/crc32"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+)
+
+func sumUp(header []byte) []byte {
+	return binary.LittleEndian.AppendUint32(header, crc32.Checksum(header, castagnoli))
+}
+
+// filledDir is the folder of a log with n records in two segments.
+func filledDir(t testing.TB, n int) string {
+	t.Helper()
+	dir := memDir(t)
+	for range 2 {
+		l := open(t, Options{Dir: dir})
+		fill(t, l, n, 10)
+		closeLog(t, l)
+	}
+	return dir
+}
+
+// TestTornAtEveryByte cuts the last segment at each length that it can have.
+func TestTornAtEveryByte(t *testing.T) {
+	master := filledDir(t, 6)
+	all, _ := reread(t, master)
+	path := segmentFiles(t, master)
+	whole := readFile(t, path[len(path)-2]) // the last one is empty
+	name := filepath.Base(path[len(path)-2])
+	start, _ := parseSegmentName(name)
+	for size := range whole {
+		dir := memDir(t)
+		writeFile(t, filepath.Join(dir, filepath.Base(path[0])), readFile(t, path[0]))
+		writeFile(t, filepath.Join(dir, name), whole[:size])
+		end := start + Position(max(0, size-segmentHeaderSize))
+		var want []stored
+		sound := min(start, end)
+		for _, r := range all {
+			if next := r.at + Position(frame(int64(len(r.record)))); r.at < start || next <= end {
+				want = append(want, r)
+				sound = max(start, next)
+			}
+		}
+		sound = max(sound, start)
+		for range 2 { // the second time, nothing is torn any more
+			l := open(t, Options{Dir: dir})
+			got, report := replay(t, l, 0)
+			expect(t, got, want)
+			if report.Lost != 0 || report.Torn != end.minus(sound) {
+				t.Fatalf("cut at %d: report %+v, %d bytes are torn", size, report, end.minus(sound))
+			}
+			record := []byte("goes on")
+			want = append(want, stored{write(t, l, record), string(record)})
+			closeLog(t, l)
+			sound, end = 0, 0
+		}
+		got, report := reread(t, dir)
+		expect(t, got, want)
+		expectSound(t, report)
+	}
+}
+
+// TestFlippedAtEveryByte damages each byte of a log in turn.
+func TestFlippedAtEveryByte(t *testing.T) {
+	master := filledDir(t, 6)
+	all, _ := reread(t, master)
+	for _, path := range segmentFiles(t, master) {
+		whole := readFile(t, path)
+		start, _ := parseSegmentName(filepath.Base(path))
+		for i := range whole {
+			dir := memDir(t)
+			copyDir(t, master, dir)
+			b := bytes.Clone(whole)
+			b[i] ^= byte(1 << (i % 8))
+			writeFile(t, filepath.Join(dir, filepath.Base(path)), b)
+			hit := start + Position(i-segmentHeaderSize)
+			var want []stored
+			var lost int64
+			for _, r := range all {
+				used := Position(recordHeaderSize + len(r.record)) // without the zeros behind it
+				if i >= segmentHeaderSize && hit >= r.at && hit < r.at+used {
+					lost = frame(int64(len(r.record)))
+					continue
+				}
+				want = append(want, r)
+			}
+			got, report := reread(t, dir)
+			expect(t, got, want)
+			// The last record may as well have been half-written.
+			if report.Lost+report.Torn != lost {
+				t.Fatalf("byte %d of %s: report %+v, %d bytes were lost", i, path, report, lost)
+			}
+			if report.Torn != 0 && hit < all[len(all)-1].at {
+				t.Fatalf("byte %d of %s: report %+v", i, path, report)
+			}
+			if report.Lost != 0 && (len(report.Damage) != 1 || report.Damage[0].From > hit || report.Damage[0].To <= hit ||
+				report.Damage[0].File != filepath.Join(dir, filepath.Base(path))) {
+				t.Fatalf("byte %d of %s: damage %v", i, path, report.Damage)
+			}
+		}
+	}
+}
+
+func TestLargeDamage(t *testing.T) {
+	master := memDir(t)
+	l := open(t, Options{Dir: master})
+	all := fill(t, l, 6000, 500)
+	closeLog(t, l)
+	files := segmentFiles(t, master)
+	whole := readFile(t, files[0])
+	spoil := func(what string, from, to int, how func(b []byte)) {
+		t.Helper()
+		dir := memDir(t)
+		b := bytes.Clone(whole)
+		how(b[from:to])
+		writeFile(t, filepath.Join(dir, filepath.Base(files[0])), b)
+		var want []stored
+		for _, r := range all {
+			at, end := segmentHeaderSize+int(r.at), segmentHeaderSize+int(r.at)+recordHeaderSize+len(r.record)
+			if end <= from || at >= to {
+				want = append(want, r)
+			}
+		}
+		got, report := reread(t, dir)
+		expect(t, got, want)
+		if report.Lost < int64(to-from) || report.Lost > int64(to-from)+2*600 || len(report.Damage) != 1 {
+			t.Fatalf("%s: lost %d, in %v", what, report.Lost, report.Damage)
+		}
+	}
+	spoil("zeros", 100_003, 1_000_005, func(b []byte) { clear(b) })
+	spoil("magics", 100_000, 1_000_000, func(b []byte) {
+		for len(b) >= 4 {
+			binary.LittleEndian.PutUint32(b, recordMagic)
+			b = b[4:]
+		}
+	})
+	// Copies of sound records at a place that is not theirs.
+	spoil("copies", 200_000, 900_000, func(b []byte) {
+		copy(b, bytes.Repeat(whole[segmentHeaderSize:segmentHeaderSize+4096], len(b)/4096+1))
+	})
+}
+
+// TestRecordInsideARecord has a record hold what looks like the records behind it.
+func TestRecordInsideARecord(t *testing.T) {
+	dir := memDir(t)
+	l := open(t, Options{Dir: dir})
+	inner := appendRecordHeader(nil, recordHeaderSize, 5, crc32.Checksum([]byte("false"), castagnoli))
+	inner = append(inner, "false\x00\x00\x00"...)
+	write(t, l, inner)
+	write(t, l, []byte("true"))
+	closeLog(t, l)
+	path := segmentFiles(t, dir)[0]
+	b := readFile(t, path)
+	b[segmentHeaderSize+8] ^= 1 // its header is damaged
+	writeFile(t, path, b)
+	got, _ := reread(t, dir)
+	// Only a forger who knows the position gets this far, and only after damage.
+	if len(got) != 2 || got[1].record != "true" {
+		t.Fatalf("got %v", got)
+	}
+	b[segmentHeaderSize+8] ^= 1
+	b[segmentHeaderSize+recordHeaderSize+20] ^= 1 // its payload is
+	writeFile(t, path, b)
+	if got, _ = reread(t, dir); len(got) != 1 || got[0].record != "true" {
+		t.Fatalf("got %v", got)
+	}
+}
+
+func TestMissingSegments(t *testing.T) {
+	master := memDir(t)
+	l := open(t, Options{Dir: master, SegmentSize: 1000})
+	var all []stored
+	for i := range 20 {
+		record := text(i, 400)
+		all = append(all, stored{write(t, l, record), string(record)})
+	}
+	closeLog(t, l)
+	files := segmentFiles(t, master)
+	for i, path := range files[:len(files)-1] {
+		dir := memDir(t)
+		copyDir(t, master, dir)
+		if err := os.Remove(filepath.Join(dir, filepath.Base(path))); err != nil {
+			t.Fatal(err)
+		}
+		from, _ := parseSegmentName(filepath.Base(path))
+		to, _ := parseSegmentName(filepath.Base(files[i+1]))
+		var want []stored
+		for _, r := range all {
+			if r.at < from || r.at >= to {
+				want = append(want, r)
+			}
+		}
+		l := open(t, Options{Dir: dir})
+		got, report := replay(t, l, all[0].at)
+		expect(t, got, want)
+		if i == 0 {
+			// What is before the first segment was trimmed, unless somebody asks for it.
+			expectSound(t, report)
+			_, report = replay(t, l, all[1].at)
+			to -= all[1].at - from
+		}
+		if report.Lost != to.minus(from) || len(report.Damage) != 1 {
+			t.Fatalf("segment %d: report %+v, %d bytes are missing", i, report, to-from)
+		}
+		closeLog(t, l)
+	}
+}
+
+// TestBadDisk reads segments of which the disk refuses to give some pages.
+func TestBadDisk(t *testing.T) {
+	dir := memDir(t)
+	l := open(t, Options{Dir: dir})
+	all := fill(t, l, 2000, 1000)
+	closeLog(t, l)
+	whole := readFile(t, segmentFiles(t, dir)[0])
+	end := Position(len(whole) - segmentHeaderSize)
+	pages := map[int64]bool{0: true, 7: true, 8: true, 100: true, int64(len(whole)) / pageSize: true}
+	sc := newScanner(badDisk{bytes.NewReader(whole), pages, syscall.EIO}, 0, 0, end)
+	var got []stored
+	for sc.next() {
+		got = append(got, stored{sc.position, string(sc.record)})
+	}
+	var want []stored
+	for _, r := range all {
+		bad := false
+		from := segmentHeaderSize + int64(r.at)
+		for i := from; i < from+recordHeaderSize+int64(len(r.record)); i++ {
+			bad = bad || pages[i/pageSize]
+		}
+		if !bad {
+			want = append(want, r)
+		}
+	}
+	expect(t, got, want)
+	if !sc.unreadable || len(want) == len(all) {
+		t.Fatal("the disk was not bad")
+	}
+}
+
+func TestDamageIsBounded(t *testing.T) {
+	dir := memDir(t)
+	l := open(t, Options{Dir: dir})
+	all := fill(t, l, 1001, 20)
+	closeLog(t, l)
+	path := segmentFiles(t, dir)[0]
+	b := readFile(t, path)
+	for i := 0; i < len(all); i += 2 {
+		b[segmentHeaderSize+int(all[i].at)] ^= 1
+	}
+	writeFile(t, path, b)
+	got, report := reread(t, dir)
+	if len(got) != 500 || len(report.Damage) != maxDamage || report.Lost < 500*36 || report.Torn < 36 {
+		t.Fatalf("%d records, report %+v", len(got), report)
+	}
+	if got, want := report.Damage[0].String(), path+": 40 bytes at position 0000000000000000"; got != want {
+		t.Fatalf("got %q, want %q", got, want)
+	}
+}
