@@ -157,7 +157,7 @@ func (s Columns) All() iter.Seq[Column] {
 // need the count of rates, which tells the windows that have one.
 func Needs(methods policy.Set) Columns {
 	var s Columns
-	for _, m := range methods.List() {
+	for m := range methods.All() {
 		s = s.Union(needs(m))
 	}
 	return s
@@ -175,11 +175,11 @@ func needs(m policy.Method) Columns {
 	case policy.Std:
 		return ColumnsOf(Count, Deviation)
 	}
-	return ColumnsOf(column(m))
+	return ColumnsOf(columnOf(m))
 }
 
-// column is the column that is a plain method's values as they are.
-func column(m policy.Method) Column {
+// columnOf is the column that is a plain method's values as they are.
+func columnOf(m policy.Method) Column {
 	switch m {
 	case policy.Sum:
 		return Sum

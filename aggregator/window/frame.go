@@ -141,7 +141,7 @@ func (f *Frame) Series(m policy.Method, into *Series) error {
 		}
 		return nil // it has left out windows without a rate as well
 	default:
-		into.Times, into.Values = append(into.Times, f.Starts...), append(into.Values, of(column(m.Plain()))...)
+		into.Times, into.Values = append(into.Times, f.Starts...), append(into.Values, of(columnOf(m.Plain()))...)
 	}
 	if m.IsRate() {
 		into.drop(n, of(Count))
