@@ -125,7 +125,7 @@ func pointLimit(ints []int64, exponent int) int {
 	if exponent > 0 && largest > 1<<52 {
 		return 0
 	}
-	return int(math.MaxInt64 / largest)
+	return int(min(math.MaxInt64/largest, math.MaxInt32))
 }
 
 // window sums up a window of a run that is not exact as a whole.
