@@ -91,20 +91,12 @@ func Floats(src []byte, n int, dst []float64) (v []float64, rest []byte, err err
 		if k == 0 {
 			return dst, nil, ErrDamaged
 		}
-		switch kind {
-		case bitwise:
+		if kind == bitwise {
 			for i, m := range ints[:k] {
 				out[i] = unordered(m)
 			}
-		case 0:
-			for i, m := range ints[:k] {
-				out[i] = float64(m)
-			}
-		default:
-			ten := tens[kind]
-			for i, m := range ints[:k] {
-				out[i] = float64(m) / ten
-			}
+		} else {
+			Unscale(ints[:k], int(kind), out)
 		}
 		out = out[k:]
 	}

@@ -27,6 +27,22 @@ func ScaleFrom(least int, v []float64, ints []int64) (exponent int, ok bool) {
 	return exponent, ok
 }
 
+// Unscale is the reverse of [Scale]: it writes the quotients ints/10^exponent to v,
+// which must be as long. The exponent is at most 18.
+func Unscale(ints []int64, exponent int, v []float64) {
+	v = v[:len(ints)]
+	if exponent == 0 {
+		for i, m := range ints {
+			v[i] = float64(m)
+		}
+		return
+	}
+	ten := tens[exponent]
+	for i, m := range ints {
+		v[i] = float64(m) / ten
+	}
+}
+
 // scale is ScaleFrom that leaves out some values, up to so many, and appends
 // their places to odd. In ints, they are like the value before.
 func scale(least int, v []float64, ints []int64, odd []int, allowed int) (exponent int, oddOnes []int, ok bool) {
