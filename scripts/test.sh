@@ -20,6 +20,8 @@ export NEPHO_TEST_RUN=$run
 TMPDIR=$(mktemp -d /tmp/nepho.XXXX)
 export TMPDIR
 export NEPHO_BIN=$PWD/bin/nepho
+# Where build-parts.sh puts programs: tests that run as root have another cache.
+export PATH=$PATH:${XDG_CACHE_HOME:-$HOME/.cache}/nepho/parts
 results=$TMPDIR/results # the lines with which go test closes
 
 root=()
@@ -31,7 +33,10 @@ if [ "$(id -u)" -ne 0 ]; then
   test_flags+=(-exec "sudo env PATH=$PATH TMPDIR=$TMPDIR NEPHO_BIN=$NEPHO_BIN NEPHO_TEST_RUN=$run")
 fi
 
-stage_parts() { scripts/install-parts.sh; }
+stage_parts() {
+  scripts/install-parts.sh
+  scripts/build-parts.sh
+}
 
 stage_format() {
   local unformatted
