@@ -85,12 +85,16 @@ func writeJSON(w http.ResponseWriter, code int, v any) error {
 	if err := e.Encode(v); err != nil {
 		return fmt.Errorf("cannot write the answer as JSON: %w", err)
 	}
-	body.Truncate(body.Len() - 1) // the encoder's newline
+	return writeBytes(w, code, bytes.TrimSuffix(body.Bytes(), []byte("\n")))
+}
+
+// writeBytes answers with JSON.
+func writeBytes(w http.ResponseWriter, code int, body []byte) error {
 	h := w.Header()
-	h.Set("Content-Type", "application/json")
-	h.Set("Content-Length", strconv.Itoa(body.Len()))
+	h.Set("Content-Type", mediaJSON)
+	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(code)
-	_, err := w.Write(body.Bytes())
+	_, err := w.Write(body)
 	return err
 }
 

@@ -1,8 +1,6 @@
 package api
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -61,38 +59,4 @@ func requireMedia(r *http.Request, media ...string) error {
 		return nil
 	}
 	return &Error{http.StatusUnsupportedMediaType, fmt.Sprintf("The body must be of the content type %s, not %q.", strings.Join(media, " or "), contentType)}
-}
-
-// undecodable refuses a body that is no JSON.
-func undecodable(reason string) *Error {
-	return badRequest(Cause{Cause: "Unable to decode body", Reason: reason, Detail: []string{}})
-}
-
-// json reads a body that is JSON. Numbers are [json.Number].
-func (s *Server) json(w http.ResponseWriter, r *http.Request, media ...string) (any, error) {
-	if len(media) == 0 {
-		media = []string{mediaJSON}
-	}
-	data, err := s.body(w, r, nil, media...)
-	if err != nil {
-		return nil, err
-	}
-	return decodeJSON(data)
-}
-
-// decodeJSON decodes one JSON value. Numbers are [json.Number].
-func decodeJSON(data []byte) (any, error) {
-	if len(bytes.TrimSpace(data)) == 0 {
-		return nil, undecodable("Expected object or value")
-	}
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.UseNumber()
-	var v any
-	if err := d.Decode(&v); err != nil {
-		return nil, undecodable("Expected object or value: " + err.Error())
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return nil, undecodable("Expected the end of the body after the value")
-	}
-	return v, nil
 }

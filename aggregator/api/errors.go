@@ -15,6 +15,7 @@ import (
 
 	"github.com/nephoscope/nepho/aggregator/auth"
 	"github.com/nephoscope/nepho/aggregator/index"
+	"github.com/nephoscope/nepho/aggregator/search"
 )
 
 // Error is an answer that refuses a request. Description is a string or a
@@ -39,7 +40,7 @@ func conflict(description any) *Error   { return &Error{http.StatusConflict, des
 
 // forbidden refuses what the identity may not do.
 func forbidden() *Error {
-	return &Error{http.StatusForbidden, "Access was denied to this resource."}
+	return &Error{http.StatusForbidden, "You are not authorized to do this."}
 }
 
 // badArgument refuses a parameter of the query.
@@ -58,6 +59,9 @@ func refusal(err error) *Error {
 		missing  *index.NotFoundError
 		exists   *index.ExistsError
 		inUse    *index.InUseError
+		page     *index.PageError
+		named    *index.NamedMetricError
+		filter   *search.Error
 		identity *auth.Refusal
 		tooLong  *http.MaxBytesError
 	)
@@ -74,6 +78,14 @@ func refusal(err error) *Error {
 		return badRequest(inUse.Error())
 	case errors.As(err, &noRule):
 		return badRequest(noRule.Error())
+	case errors.As(err, &page):
+		return badPage(page.Reason)
+	case errors.As(err, &named):
+		return conflict(named.Error())
+	case errors.As(err, &filter) && filter.Cause == "":
+		return badRequest(filter.Reason)
+	case errors.As(err, &filter):
+		return badRequest(Cause{Cause: filter.Cause, Reason: filter.Reason, Detail: filter.Detail})
 	case errors.As(err, &invalid):
 		return badRequest(invalid.Error())
 	case errors.As(err, &tooLong):
@@ -121,7 +133,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	switch accept := r.Header.Values("Accept"); {
 	case len(accept) == 0 || strings.TrimSpace(strings.Join(accept, "")) == "":
 		h.Set("Content-Type", "text/plain; charset=UTF-8")
-		body = fmt.Appendf(nil, "%d %s\n\n%s\n", e.Code, title, describe(e.Description))
+		body = fmt.Appendf(nil, "%d %s\n\n%s\n\n%s\n", e.Code, title, explain(e.Code), describe(e.Description))
 	case names(accept, "application/json") || !accepts(accept, "text/html"):
 		h.Set("Content-Type", "application/json")
 		body, err = json.Marshal(struct {
@@ -136,13 +148,31 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		h.Set("Content-Type", "text/html; charset=UTF-8")
 		// Quotes stay, so that the text can be searched for.
 		text := strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(describe(e.Description))
-		body = fmt.Appendf(nil, "<html>\n<head><title>%[1]d %[2]s</title></head>\n<body>\n<h1>%[1]d %[2]s</h1>\n%[3]s\n</body>\n</html>\n",
-			e.Code, html.EscapeString(title), text)
+		body = fmt.Appendf(nil, "<html>\n<head><title>%[1]d %[2]s</title></head>\n<body>\n<h1>%[1]d %[2]s</h1>\n%[3]s<br><br>\n%[4]s\n</body>\n</html>\n",
+			e.Code, html.EscapeString(title), explain(e.Code), text)
 	}
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(e.Code)
 	w.Write(body) // a client that is gone needs no answer
+}
+
+// explain is the sentence that comes before a description where it is read by
+// people. Scripts that talk to Gnocchi look for some of them.
+func explain(code int) string {
+	switch code {
+	case http.StatusBadRequest:
+		return "The server could not comply with the request since it is either malformed or otherwise incorrect."
+	case http.StatusUnauthorized:
+		return "This server could not verify that you are authorized to access the document you requested."
+	case http.StatusForbidden:
+		return "Access was denied to this resource."
+	case http.StatusNotFound:
+		return "The resource could not be found."
+	case http.StatusConflict:
+		return "There was a conflict when trying to complete your request."
+	}
+	return "The request was not answered as it asks for."
 }
 
 // describe is a description as text.

@@ -39,6 +39,8 @@ type Options struct {
 	URLPrefix string
 	// CORSOrigins are the origins whose pages may ask, or "*".
 	CORSOrigins []string
+	// Build is the version that the API tells, such as "nepho 1.2".
+	Build string
 	// Now is the time, [time.Now] if nil.
 	Now func() time.Time
 }
@@ -58,6 +60,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.OperationTimeout <= 0 {
 		o.OperationTimeout = 10 * time.Second
+	}
+	if o.Build == "" {
+		o.Build = "nepho"
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -80,8 +85,9 @@ func New(o Options) *Server {
 	o.setDefaults()
 	s := &Server{o: o, mux: http.NewServeMux(), routed: map[string]*resourceRoute{}}
 	s.routes()
+	// Paths that no pattern matches.
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		s.fail(w, r, notFound("The resource could not be found."))
+		s.fail(w, r, notFound("There is nothing at this path."))
 	})
 	return s
 }
@@ -143,6 +149,15 @@ func (s *Server) handle(pattern string, h handler, options ...option) {
 
 // routes has one line per file of handlers.
 func (s *Server) routes() {
+	s.rootRoutes()
+	s.policyRoutes()
+	s.ruleRoutes()
+	s.typeRoutes()
+	s.resourceRoutes()
+	s.resourceMetricRoutes()
+	s.metricRoutes()
+	s.searchRoutes()
+	s.statusRoutes()
 	s.measureRoutes()
 }
 
@@ -157,7 +172,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	path, inside := s.inside(r)
 	if !inside {
-		s.fail(a, r, notFound("The resource could not be found."))
+		s.fail(a, r, notFound("There is nothing at this path."))
 		return
 	}
 	if path.Path == "/v1" {
