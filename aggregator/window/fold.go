@@ -44,6 +44,32 @@ func (d *Folder) Fold(f *Frame, before *Point, times []int64, values []float64) 
 	}
 	base := f.Len()
 	d.split(f, times)
+	d.fill(f, base, before, values)
+}
+
+// FoldGroups is Fold for windows of any lengths: starts has, for each point, the
+// start of its window, in ascending order. The granularity of f says nothing then.
+func (d *Folder) FoldGroups(f *Frame, before *Point, starts []int64, values []float64) {
+	if len(starts) == 0 {
+		return
+	}
+	base := f.Len()
+	d.bounds = d.bounds[:0]
+	for i, start := range starts {
+		if i == 0 || start != starts[i-1] {
+			f.Starts = append(f.Starts, start)
+			d.bounds = append(d.bounds, i)
+		}
+	}
+	d.bounds = append(d.bounds, len(starts))
+	d.fill(f, base, before, values)
+}
+
+// fill adds the columns of the windows that bounds tell, from the window base on.
+func (d *Folder) fill(f *Frame, base int, before *Point, values []float64) {
+	for i, v := range f.values {
+		f.values[i] = grow(v, f.Len()-base)
+	}
 	var lead int // points before the first
 	if f.Columns.HasRates() && before != nil {
 		d.values = append(append(d.values[:0], before.Value), values...)
@@ -93,7 +119,7 @@ func (d *Folder) Fold(f *Frame, before *Point, times []int64, values []float64) 
 	}
 }
 
-// split finds the windows of the points and adds them to the frame.
+// split finds the windows of the points and adds their starts to the frame.
 func (d *Folder) split(f *Frame, times []int64) {
 	d.bounds = append(d.bounds[:0], 0)
 	length := f.Granularity
@@ -110,9 +136,6 @@ func (d *Folder) split(f *Frame, times []int64) {
 		}
 	}
 	d.bounds = append(d.bounds, len(times))
-	for i, v := range f.values {
-		f.values[i] = grow(v, len(d.bounds)-1)
-	}
 }
 
 // pointLimit is how many of the integers may be added within 63 bits; 0 if any

@@ -320,6 +320,38 @@ func TestFoldInPieces(t *testing.T) {
 	}
 }
 
+// Groups are windows whose starts are given.
+func TestFoldGroups(t *testing.T) {
+	r := rand.New(rand.NewPCG(12, 13))
+	var d Folder
+	for range 100 {
+		w := randomWorkload(r, shapes["rarely special"])
+		var windows, groups Frame
+		windows.Reset(w.granularity, everything())
+		groups.Reset(0, everything())
+		d.Fold(&windows, w.before, w.times, w.values)
+		starts := make([]int64, len(w.times))
+		for i, at := range w.times {
+			starts[i] = policy.Floor(at, w.granularity)
+		}
+		d.FoldGroups(&groups, w.before, starts, w.values)
+		if !slices.Equal(windows.Starts, groups.Starts) {
+			t.Fatalf("%v, %v", windows.Starts, groups.Starts)
+		}
+		for c := range windows.Columns.All() {
+			if !slices.EqualFunc(windows.Values(c), groups.Values(c), func(a, b float64) bool { return a == b || a != a && b != b }) {
+				t.Fatalf("%v: %v, %v", c, windows.Values(c), groups.Values(c))
+			}
+		}
+	}
+	var none Frame
+	none.Reset(0, everything())
+	d.FoldGroups(&none, nil, nil, nil)
+	if none.Len() != 0 {
+		t.Error(none)
+	}
+}
+
 // What the prototypes got wrong: a window whose later points have more decimals,
 // and squares beyond 64 bits.
 func TestFoldKnownFaults(t *testing.T) {
