@@ -22,21 +22,21 @@ func ParsePeriod(text string) (Period, error) {
 	return Period{Span: span}, err
 }
 
-// Start is the start of the period in which a time is. Timespans are counted from
-// 1970 on.
-func (p Period) Start(t int64) int64 {
+// Bounds is where the period in which a time is starts, and where the next one does.
+// Timespans are counted from 1970 on.
+func (p Period) Bounds(t int64) (start, next int64) {
 	if p.Letter == 0 {
 		_, rest := floorDiv(t, int64(p.Span))
-		return t - rest
+		return t - rest, t - rest + int64(p.Span)
 	}
 	days, _ := floorDiv(t, day)
 	if p.Letter == 'W' {
 		const thursday = 4 // 1970-01-01, counted from Sunday
 		_, weekday := floorDiv(days+thursday, 7)
-		return (days - weekday) * day
+		return (days - weekday) * day, (days - weekday + 7) * day
 	}
 	year, month, _ := time.Unix(days*(day/second), 0).UTC().Date()
-	months := 1
+	months := time.Month(1)
 	switch p.Letter {
 	case 'Y':
 		months = 12
@@ -45,8 +45,12 @@ func (p Period) Start(t int64) int64 {
 	case 'Q':
 		months = 3
 	}
-	first := month - (month-1)%time.Month(months)
-	return time.Date(year, first, 1, 0, 0, 0, 0, time.UTC).UnixNano()
+	month -= (month - 1) % months
+	return firstOf(year, month), firstOf(year, month+months)
+}
+
+func firstOf(year int, month time.Month) int64 {
+	return time.Date(year, month, 1, 0, 0, 0, 0, time.UTC).UnixNano()
 }
 
 // String is the letter, or the timespan as [FormatSpan] writes it.

@@ -154,8 +154,15 @@ func TestPeriod(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s: %v", c.period, err)
 		}
-		if got := p.Start(date(c.at)); got != date(c.want) {
-			t.Errorf("%s of %s is %s, want %s", p, c.at, FormatTime(got), c.want)
+		start, next := p.Bounds(date(c.at))
+		if start != date(c.want) {
+			t.Errorf("%s of %s starts %s, want %s", p, c.at, FormatTime(start), c.want)
+		}
+		if last, _ := p.Bounds(next - 1); last != start {
+			t.Errorf("%s of %s ends before %s", p, c.at, FormatTime(next))
+		}
+		if second, _ := p.Bounds(next); second != next {
+			t.Errorf("%s after that of %s starts %s, not %s", p, c.at, FormatTime(second), FormatTime(next))
 		}
 	}
 	for text, want := range map[string]error{"X": ErrSpan, "y": ErrSpan, "": ErrSpan, "0": ErrSign} {
