@@ -22,6 +22,12 @@ func ParsePeriod(text string) (Period, error) {
 	return Period{Span: span}, err
 }
 
+// Start is where the period in which a time is starts.
+func (p Period) Start(t int64) int64 {
+	start, _ := p.Bounds(t)
+	return start
+}
+
 // Bounds is where the period in which a time is starts, and where the next one does.
 // Timespans are counted from 1970 on.
 func (p Period) Bounds(t int64) (start, next int64) {
