@@ -10,50 +10,14 @@ import (
 	"github.com/nephoscope/nepho/aggregator/window"
 )
 
-// flushAt is how many bytes of an answer are sent at once.
-const flushAt = 64 << 10
-
-// jsonWriter writes an answer with measures as JSON: the caller appends what is
-// around the measures to b, and calls flush now and then. Short answers go out with
-// their length, others in pieces. It is used again for other requests.
+// jsonWriter writes an answer with measures as JSON. The caller appends what is
+// around the measures.
 type jsonWriter struct {
-	w     http.ResponseWriter
-	b     []byte
+	pieces
 	times timetext.Formatter
-	sent  bool
-	err   error
 }
 
-// start begins an answer.
-func (j *jsonWriter) start(w http.ResponseWriter) {
-	j.w, j.b, j.sent, j.err = w, j.b[:0], false, nil
-	w.Header().Set("Content-Type", mediaJSON)
-}
-
-// flush sends what is there if it is enough to be worth it. It reports whether
-// somebody still takes it.
-func (j *jsonWriter) flush() bool {
-	if len(j.b) < flushAt || j.err != nil {
-		return j.err == nil
-	}
-	j.sent = true
-	_, j.err = j.w.Write(j.b)
-	j.b = j.b[:0]
-	return j.err == nil
-}
-
-// end sends the rest.
-func (j *jsonWriter) end() error {
-	if j.err != nil {
-		return j.err
-	}
-	if !j.sent {
-		j.w.Header().Set("Content-Length", strconv.Itoa(len(j.b)))
-	}
-	_, err := j.w.Write(j.b)
-	j.w = nil
-	return err
-}
+func (j *jsonWriter) start(w http.ResponseWriter) { j.begin(w, mediaJSON) }
 
 // raw appends text that is JSON.
 func (j *jsonWriter) raw(text string) { j.b = append(j.b, text...) }
@@ -73,8 +37,10 @@ func (j *jsonWriter) measures(s *window.Series, granularity string, first bool) 
 		j.b = append(j.b, granularity...)
 		j.b = append(j.b, ',')
 		j.b = append(appendFloat(j.b, s.Values[i]), ']')
-		if len(j.b) >= flushAt && !j.flush() {
-			break
+		if len(j.b) >= flushAt {
+			if j.flush(); j.err != nil {
+				break
+			}
 		}
 	}
 	return first

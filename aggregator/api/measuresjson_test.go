@@ -93,7 +93,7 @@ func TestWriteMeasures(t *testing.T) {
 		t.Error("still the first")
 	}
 	j.raw("]")
-	if err := j.end(); err != nil {
+	if err := j.finish(); err != nil {
 		t.Fatal(err)
 	}
 	const want = `[["2026-11-21T23:59:58+00:00",0.5,1.0],["2026-11-21T23:59:58.500000+00:00",0.5,2.5],["2026-11-21T23:59:59+00:00",0.5,null],` +
@@ -114,7 +114,7 @@ func TestWriteManyMeasures(t *testing.T) {
 	j.raw("[")
 	j.measures(s, "60.0", true)
 	j.raw("]")
-	if err := j.end(); err != nil {
+	if err := j.finish(); err != nil {
 		t.Fatal(err)
 	}
 	if w.Header().Get("Content-Length") != "" {
@@ -162,7 +162,7 @@ func BenchmarkWriteMeasures(b *testing.B) {
 				w.Body.Reset()
 				j.start(w)
 				j.measures(s, "60.0", true)
-				if err := j.end(); err != nil {
+				if err := j.finish(); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -1,0 +1,172 @@
+package api
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/google/uuid"
+
+	"github.com/nephoscope/nepho/aggregator/index"
+)
+
+// labelKey stands for who writes and a set of labels as it was written. It is made
+// with seeds that nobody knows, so that no two are alike.
+type labelKey struct{ a, b uint64 }
+
+// labelCache remembers the metrics of sets of labels, so that those that come again
+// and again need not be read, nor looked for in the index. It may be used
+// concurrently.
+type labelCache struct {
+	seeds [2]maphash.Seed
+	mu    sync.RWMutex
+	ids   map[labelKey]uuid.UUID
+}
+
+// maxLabelSets is how many sets of labels are remembered, of about 100 bytes each.
+const maxLabelSets = 2_000_000
+
+func newLabelCache() *labelCache {
+	return &labelCache{seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}, ids: map[labelKey]uuid.UUID{}}
+}
+
+// find looks for the metrics of series that somebody writes, and gives their number
+// that it does not find, whose entries are nil. It sets the keys of all series.
+func (c *labelCache) find(x *index.Index, creator string, series []remoteSeries, entries []*index.Entry) (missing int) {
+	who := labelKey{maphash.String(c.seeds[0], creator), maphash.String(c.seeds[1], creator)}
+	for i := range series {
+		labels := series[i].labels
+		series[i].key = labelKey{maphash.Bytes(c.seeds[0], labels) + who.a, maphash.Bytes(c.seeds[1], labels) + who.b}
+	}
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	for i := range series {
+		entries[i] = nil
+		if id, ok := c.ids[series[i].key]; ok {
+			// The index knows whether the metric was deleted.
+			if entry, ok := x.Cached(id); ok {
+				entries[i] = entry
+				continue
+			}
+		}
+		missing++
+	}
+	return missing
+}
+
+func (c *labelCache) add(key labelKey, id uuid.UUID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.ids) >= maxLabelSets {
+		clear(c.ids)
+	}
+	c.ids[key] = id
+}
+
+// labelSet is a set of labels, and the metric that it is.
+type labelSet struct {
+	labels map[string]string
+	// plain is the name of the metric if no other set of the resource has it, and
+	// long the name that only this set has.
+	plain, long string
+	name        string // which of them it is
+	entry       *index.Entry
+	series      []int // places in the request
+}
+
+// maxMetricName is the most bytes of a metric's name.
+const maxMetricName = 255
+
+// parseLabels reads the labels of a series. Those without a value are not there.
+func parseLabels(message []byte) (*labelSet, error) {
+	set := &labelSet{labels: map[string]string{}}
+	twice := ""
+	err := readLabels(message, func(name, value string) {
+		if _, ok := set.labels[name]; ok {
+			twice = name
+		}
+		if value != "" {
+			set.labels[name] = value
+		}
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case twice != "":
+		return nil, fmt.Errorf("it has the label %q twice", twice)
+	case set.labels["__name__"] == "":
+		return nil, errors.New("it has no label __name__")
+	}
+	set.setNames()
+	return set, nil
+}
+
+// setNames makes the names of the metric: its __name__, and the same with its other
+// labels, but for those of the resource.
+func (s *labelSet) setNames() {
+	s.plain = unslash(s.labels["__name__"])
+	var exact, long strings.Builder
+	exact.WriteString(strconv.Quote(s.labels["__name__"]))
+	long.WriteString(s.plain)
+	separator := byte('{')
+	for _, name := range slices.Sorted(maps.Keys(s.labels)) {
+		exact.WriteString(name + "=" + strconv.Quote(s.labels[name]))
+		if name == "__name__" || name == "job" || name == "instance" {
+			continue
+		}
+		long.WriteByte(separator)
+		long.WriteString(unslash(name) + "=" + unslash(strconv.Quote(s.labels[name])))
+		separator = ','
+	}
+	if separator == ',' {
+		long.WriteByte('}')
+	}
+	s.long = long.String()
+	if job := s.labels["job"]; strings.Contains(exact.String(), "/") || len(s.long) > maxMetricName ||
+		strings.Contains(job, "@") || job == "none" || s.labels["instance"] == "none" {
+		// Another set could have this name, too.
+		sum := sha256.Sum256([]byte(exact.String()))
+		suffix := "#" + hex.EncodeToString(sum[:8])
+		s.long = strings.ToValidUTF8(s.long[:min(len(s.long), maxMetricName-len(suffix))], "") + suffix
+	}
+	if len(s.plain) > maxMetricName {
+		s.plain = s.long
+	}
+}
+
+// unslash replaces what names of metrics and resources may not have.
+func unslash(text string) string { return strings.ReplaceAll(text, "/", "_") }
+
+// resource is what the resource is called: JOB@INSTANCE, none for what is missing.
+func (s *labelSet) resource() (text string, attributes map[string]any) {
+	job, instance := s.labels["job"], s.labels["instance"]
+	if job == "" {
+		job = "none"
+	}
+	if instance == "" {
+		instance = "none"
+	}
+	text = unslash(job + "@" + instance)
+	if len(text) > maxMetricName {
+		sum := sha256.Sum256([]byte(text))
+		text = strings.ToValidUTF8(text[:maxMetricName-17], "") + "#" + hex.EncodeToString(sum[:8])
+	}
+	return text, map[string]any{"job": job, "instance": instance}
+}
+
+// match finds, among metrics of the resource, that of the set.
+func (s *labelSet) match(metrics []*index.Metric) *index.Metric {
+	for _, m := range metrics {
+		if (m.Name == s.plain || m.Name == s.long) && maps.Equal(m.Labels, s.labels) {
+			return m
+		}
+	}
+	return nil
+}
