@@ -40,7 +40,17 @@ func measures(b *bench, tb parts.TB) {
 			rates = append(rates, b.send(tb, s, l))
 			s.agent.Stop()
 		}
-		b.report("measures, "+l.name, "measures/CPU-s", goal{must: l.must}, rates)
+		var peers []peer
+		if b.peers && l.victoria {
+			var theirs []float64
+			err := b.attempt(nil, func(tb parts.TB) {
+				for range b.runs {
+					theirs = append(theirs, b.startVictoria(tb).send(b, tb, l))
+				}
+			})
+			peers = append(peers, newPeer(victoriaName, err, theirs))
+		}
+		b.report("measures, "+l.name, "measures/CPU-s", goal{must: l.must}, rates, peers...)
 	}
 }
 
