@@ -158,38 +158,44 @@ func (p *packer) column(dst []byte, c window.Column, earlier []window.Column) []
 		return appendBody(append(dst, byte(formOwn)), p.body)
 	}
 
-	f, other := p.choose(c, earlier)
-	switch f {
-	case formOwn:
-		p.body = column.AppendInts(append(p.body[:0], byte(col.exponent)), col.ints)
-	case formShare:
-		p.body = column.AppendInts(append(p.body[:0], byte(col.exponent)), p.mean(c).ints)
-		p.body = column.AppendInts(p.body, p.rest)
-	case formMean:
-		p.body = column.AppendInts(append(p.body[:0], byte(col.exponent)), p.best)
-	default:
-		p.body = column.AppendInts(append(p.body[:0], byte(other), byte(col.exponent)), p.best)
+	b := p.choose(c, earlier)
+	p.body = p.body[:0]
+	if b.form.refers() {
+		p.body = append(p.body, byte(b.other))
 	}
-	return appendBody(append(dst, byte(f)), p.body)
+	p.body = append(p.body, byte(col.exponent))
+	p.body = b.plan.Append(p.body, b.ints)
+	if b.form == formShare {
+		p.body = column.AppendInts(p.body, p.rest)
+	}
+	return appendBody(append(dst, byte(b.form)), p.body)
 }
 
 func appendBody(dst, body []byte) []byte {
 	return append(binary.AppendUvarint(dst, uint64(len(body))), body...)
 }
 
-// choose finds the form that takes the fewest bytes for integers. Those that it
-// stores are in p.best, or of formShare in p.rest.
-func (p *packer) choose(c window.Column, earlier []window.Column) (best form, other window.Column) {
+// choice is the integers that a form stores.
+type choice struct {
+	form  form
+	other window.Column // that they refer to
+	ints  []int64
+	plan  column.Plan
+}
+
+// choose finds the form that takes the fewest bytes for integers. What a Sum
+// that is shared out stores besides is in p.rest.
+func (p *packer) choose(c window.Column, earlier []window.Column) choice {
 	col := &p.columns[c]
-	size := column.IntsSize(col.ints)
+	best := choice{formOwn, 0, col.ints, column.PlanInts(col.ints)}
 	less := func(f form, than window.Column, o *packing) {
 		if !o.decimal || o.exponent > col.exponent {
 			return
 		}
 		p.trial = resize(p.trial, len(col.ints))
 		subtract(f, col.ints, o.ints, between(o.exponent, col.exponent), p.trial)
-		if s := column.IntsSize(p.trial); s < size {
-			best, other, size = f, than, s
+		if plan := column.PlanInts(p.trial); plan.Size() < best.plan.Size() {
+			best = choice{f, than, p.trial, plan}
 			p.trial, p.best = p.best, p.trial
 		}
 	}
@@ -202,15 +208,17 @@ func (p *packer) choose(c window.Column, earlier []window.Column) (best form, ot
 	switch plain := c.Plain(); {
 	case plain == window.Count || plain == window.Deviation:
 	case c == window.Sum:
-		if !mean.decimal {
+		counts := p.columns[window.Count].ints
+		if !mean.decimal || slices.Min(counts) == slices.Max(counts) {
 			break
 		}
 		p.rest = resize(p.rest, len(col.ints))
 		for i, s := range col.ints {
-			p.rest[i] = s - mean.ints[i]*p.columns[of(c, window.Count)].ints[i]
+			p.rest[i] = s - mean.ints[i]*counts[i]
 		}
-		if column.IntsSize(mean.ints)+column.IntsSize(p.rest) < size {
-			best = formShare
+		plan, rest := column.PlanInts(mean.ints), column.PlanInts(p.rest)
+		if plan.Size()+rest.Size() < best.plan.Size() {
+			best = choice{formShare, 0, mean.ints, plan}
 		}
 	case plain == window.Sum:
 		// A sum of differences is the difference of the last values.
@@ -231,7 +239,7 @@ func (p *packer) choose(c window.Column, earlier []window.Column) (best form, ot
 			lessColumn(formLess, earlier[len(earlier)-1])
 		}
 	}
-	return best, other
+	return best
 }
 
 // subtract fills d with what a form stores of v, which refers to o times factor.

@@ -118,9 +118,10 @@ func TestIntsComeBack(t *testing.T) {
 	}
 }
 
-func TestIntsSizeIsAboutRight(t *testing.T) {
+func TestPlannedSizeIsAboutRight(t *testing.T) {
 	for name, v := range intColumns() {
-		got, real := IntsSize(v), len(AppendInts(nil, v))
+		p := PlanInts(v)
+		got, real := p.Size(), len(p.Append(nil, v))
 		if low, high := real/2-16, real*2+16; got < low || got > high {
 			// Runs and what only a part of the mini-blocks have are not looked at.
 			t.Logf("%s: %d, really %d", name, got, real)

@@ -2,6 +2,7 @@ package column
 
 import (
 	"encoding/binary"
+	"math"
 	"slices"
 )
 
@@ -18,20 +19,30 @@ const (
 	factored = 0x08 // all differences are to be multiplied with a factor, which comes first
 )
 
-// plan is how a column is to be packed.
-type plan struct {
+// Plan is how a column of integers will be packed.
+type Plan struct {
 	form     int
 	constant bool
 	factor   int64 // that all differences are multiples of
 	centre   int64 // typical difference, divided by the factor
+	size     int
 }
 
 // AppendInts appends v, packed, to dst.
 func AppendInts(dst []byte, v []int64) []byte {
+	p := PlanInts(v)
+	return p.Append(dst, v)
+}
+
+// Size is roughly how many bytes [Plan.Append] will append. It is known from a part of
+// the integers only.
+func (p *Plan) Size() int { return p.size }
+
+// Append appends the integers that the plan was made for, packed, to dst.
+func (p *Plan) Append(dst []byte, v []int64) []byte {
 	if len(v) == 0 {
 		return dst
 	}
-	p := makePlan(v)
 	start := len(dst)
 	dst = p.append(dst, v)
 	if p.constant || !runsMayBeSmaller(v) {
@@ -40,45 +51,31 @@ func AppendInts(dst []byte, v []int64) []byte {
 	end := len(dst)
 	dst = appendRuns(dst, v)
 	if len(dst)-end < end-start {
-		dst = append(dst[:start], dst[end:]...)
-		return dst
+		return append(dst[:start], dst[end:]...)
 	}
 	return dst[:end]
 }
 
-// IntsSize is roughly how many bytes AppendInts makes of v. It looks at a part of
-// v only.
-func IntsSize(v []int64) int {
-	if len(v) == 0 {
-		return 0
-	}
-	p := makePlan(v)
-	if p.constant {
-		return 4
-	}
-	return 4 + p.bits(v)/8
-}
-
-func makePlan(v []int64) plan {
-	p := plan{factor: 1}
+// PlanInts finds how to pack v, without doing it. It is for those who have several
+// columns to choose from.
+func PlanInts(v []int64) Plan {
+	best := Plan{factor: 1, size: 4}
 	if constantDifference(v) {
-		p.form, p.constant = formDifferences, true
+		best.form, best.constant = formDifferences, true
 		if len(v) > 1 {
-			p.centre = v[1] - v[0]
+			best.centre = v[1] - v[0]
 		}
-		return p
+		return best
 	}
-	p.factor = factor(v)
-	least := p
-	size := -1
-	for _, form := range []int{formDifferences, formValues, formSlopes} {
-		p.form = form
+	p := Plan{factor: factor(v)}
+	best.size = math.MaxInt
+	for _, p.form = range [...]int{formDifferences, formValues, formSlopes} {
 		p.centre = p.findCentre(v)
-		if s := p.bits(v); size < 0 || s < size {
-			least, size = p, s
+		if p.size = p.estimate(v); p.size < best.size {
+			best = p
 		}
 	}
-	return least
+	return best
 }
 
 func constantDifference(v []int64) bool {
@@ -113,7 +110,7 @@ func factor(v []int64) int64 {
 }
 
 // first is the number of integers that are not stored in mini-blocks.
-func (p *plan) first() int {
+func (p *Plan) first() int {
 	if p.form == formSlopes {
 		return 2
 	}
@@ -121,7 +118,7 @@ func (p *plan) first() int {
 }
 
 // differences fills r with what is stored of v from index i on.
-func (p *plan) differences(v []int64, i int, r []int64) {
+func (p *Plan) differences(v []int64, i int, r []int64) {
 	if p.form == formValues {
 		for k, x := range v[i : i+len(r)] {
 			r[k] = x - v[0]
@@ -148,8 +145,8 @@ func (p *plan) differences(v []int64, i int, r []int64) {
 }
 
 // findCentre is the median of some differences.
-func (p *plan) findCentre(v []int64) int64 {
-	var sample [33]int64
+func (p *Plan) findCentre(v []int64) int64 {
+	var sample [15]int64
 	n := len(v) - p.first()
 	k := min(n, len(sample))
 	for i := range k {
@@ -159,26 +156,27 @@ func (p *plan) findCentre(v []int64) int64 {
 	return sample[k/2]
 }
 
-// bits is roughly what the mini-blocks take; of a long column only some are looked at.
-func (p *plan) bits(v []int64) int {
-	var r [blockLength]int64
-	const looks = 4
+// estimate is roughly how many bytes v will take; of a long column only some parts are
+// looked at.
+func (p *Plan) estimate(v []int64) int {
+	const look = blockLength / 2
+	var r [look]int64
 	n := len(v) - p.first()
-	blocks := (n + blockLength - 1) / blockLength
-	step := max(1, blocks/looks)
+	step := n // of short ones, of a part
+	if n > 4*look {
+		step = n / 4
+	}
 	size, seen := 0, 0
-	for b := step / 2; b < blocks; b += step {
-		at := b * blockLength
-		part := r[:min(blockLength, n-at)]
+	for at := 0; at < n; at += step {
+		part := r[:min(look, n-at)]
 		p.differences(v, p.first()+at, part)
-		plan := planBlock(part, p.centre)
-		size += plan.bits
+		size += planBlock(part, p.centre).bits
 		seen += len(part)
 	}
-	return size/seen*n + size%seen*n/seen + blocks*8
+	return 4 + int(float64(size)/float64(seen)*float64(n)/8) + n/blockLength
 }
 
-func (p *plan) append(dst []byte, v []int64) []byte {
+func (p *Plan) append(dst []byte, v []int64) []byte {
 	header := byte(p.form)
 	if p.constant {
 		header |= constant

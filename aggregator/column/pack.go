@@ -28,17 +28,12 @@ type blockPlan struct {
 // widths counts how many values need how many bits.
 type widths [65]uint8
 
-func (w *widths) add(n int) int {
-	if n == 63 {
-		n = 64
-	}
-	w[n]++
-	return n
-}
-
 // best is the width with which n values take the fewest bits, if some of them become exceptions. None needs
-// more than widest.
+// more than widest. 63 is no width.
 func (w *widths) best(n, widest int) (width uint, size int) {
+	if widest >= 63 {
+		w[64], w[63], widest = w[64]+w[63], 0, 64
+	}
 	best, size := widest, n*widest
 	above := 0
 	for i := widest - 1; i >= 0; i-- {
@@ -61,16 +56,24 @@ func (w *widths) best(n, widest int) (width uint, size int) {
 // both sides of the centre, or from the least of r.
 func planBlock(r []int64, centre int64) blockPlan {
 	var around widths
-	least, most, widest := r[0], r[0], 0
+	least, most, all := r[0], r[0], int64(0)
+	zeros := uint8(0)
 	for _, v := range r {
 		least, most = min(least, v), max(most, v)
-		z, need := v-centre, 0
-		if z != 0 {
-			need = bits.Len64(uint64(z^z>>63)) + 1
+		z := v - centre
+		if z == 0 {
+			zeros++
 		}
-		widest = max(widest, around.add(need))
+		z ^= z >> 63
+		all |= z
+		around[(bits.Len64(uint64(z))+1)]++
 	}
+	around[0], around[1] = zeros, around[1]-zeros
 	var p blockPlan
+	widest := 0
+	if int(zeros) < len(r) {
+		widest = bits.Len64(uint64(all)) + 1
+	}
 	p.width, p.bits = around.best(len(r), widest)
 	p.base = below(centre, p.width)
 
@@ -80,11 +83,10 @@ func planBlock(r []int64, centre int64) blockPlan {
 		return p
 	}
 	var above widths
-	widest = 0
 	for _, v := range r {
-		widest = max(widest, above.add(bits.Len64(uint64(v-least))))
+		above[bits.Len64(uint64(v-least))]++
 	}
-	width, size := above.best(len(r), widest)
+	width, size := above.best(len(r), bits.Len64(uint64(most-least)))
 	if size+baseBits < p.bits {
 		p = blockPlan{width: width, own: true, base: least, bits: size + baseBits}
 	}
