@@ -40,7 +40,8 @@ const MaxSmall = 64 << 20
 // their patience does.
 type Store interface {
 	// Put writes an object of exactly size bytes. It is durable when Put returns nil,
-	// and there with all its bytes or not at all; after an error it may be either.
+	// and there with all its bytes or not at all; after an error it may be either, unless
+	// the error is that of r.
 	// ErrConflict: there is one of that name.
 	Put(ctx context.Context, name string, r io.Reader, size int64) error
 	// Get reads a range; a negative length means to the end. Bytes beyond the end are
@@ -77,8 +78,11 @@ func CheckName(name string) error {
 	return nil
 }
 
+// isPrefix tells whether there can be a name that begins with it.
+func isPrefix(prefix string) bool {
+	return prefix == "" || CheckName(prefix) == nil || CheckName(prefix+"x") == nil
+}
+
 func strange(r rune) bool {
 	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '_' && r != '-' && r != '.'
 }
-
-var errNotYet = errors.New("not written yet")
