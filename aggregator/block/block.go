@@ -9,6 +9,7 @@ package block
 import (
 	"errors"
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -33,20 +34,32 @@ type DamageError struct {
 	Ref      uint64 // of chunks and segments: the metric
 	Offset   int64  // where the part begins in the file
 	Length   int64  // of the part, in bytes
-	From, To int64  // of chunks and segments: windows with From <= start <= To are lost, nanoseconds since 1970
+	From, To int64  // of chunks and segments: windows with From <= start < To are lost, nanoseconds since 1970
 	Reason   string
 }
 
 func (e *DamageError) Error() string {
 	lost := ""
 	if e.Part == Chunk || e.Part == Segment {
-		lost = fmt.Sprintf(" of metric %d, windows from %s to %s,", e.Ref, timeText(e.From), timeText(e.To))
+		lost = fmt.Sprintf(" of metric %d, windows from %s until %s,", e.Ref, timeText(e.From), timeText(e.To))
 	}
 	return fmt.Sprintf("%s%s at offset %d (%d bytes) can't be read: %s", e.Part, lost, e.Offset, e.Length, e.Reason)
 }
 
 // timeText is a time for people to read.
 func timeText(t int64) string { return time.Unix(0, t).UTC().Format(time.RFC3339Nano) }
+
+// lost says which windows are lost with a chunk or a segment.
+func lost(part Part, e entry, granularity, offset, length, first, last int64, err error) *DamageError {
+	d := &DamageError{
+		Part: part, Ref: e.ref, Offset: e.offset + offset, Length: length,
+		From: first * granularity, To: math.MaxInt64, Reason: err.Error(),
+	}
+	if last < math.MaxInt64/granularity {
+		d.To = (last + 1) * granularity
+	}
+	return d
+}
 
 // Summary tells what is in a file.
 type Summary struct {

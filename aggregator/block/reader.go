@@ -182,22 +182,14 @@ func (r *Reader) Read(ref uint64, from, to int64, into *window.Frame) error {
 }
 
 func (r *Reader) segmentDamage(e entry, s *segment, err error) *DamageError {
-	g := r.footer.granularity
-	return &DamageError{
-		Part: Segment, Ref: e.ref, Offset: e.offset + s.offset, Length: s.length,
-		From: s.first * g, To: s.last() * g, Reason: err.Error(),
-	}
+	return lost(Segment, e, r.footer.granularity, s.offset, s.length, s.first, s.last(), err)
 }
 
 // segments reads the segments of a chunk that have windows with numbers from first and before
 // end, and calls f with each. It fails with a *DamageError if the chunk's head is damaged.
 func (r *Reader) segments(b *reading, e entry, first, end int64, f func(*segment, []byte) error) error {
 	damaged := func(err error) error {
-		g := r.footer.granularity
-		return &DamageError{
-			Part: Chunk, Ref: e.ref, Offset: e.offset, Length: e.length,
-			From: e.first * g, To: e.last * g, Reason: err.Error(),
-		}
+		return lost(Chunk, e, r.footer.granularity, 0, e.length, e.first, e.last, err)
 	}
 	limit := math.MaxInt64 / r.footer.granularity
 	var err error
