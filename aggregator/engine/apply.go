@@ -102,3 +102,15 @@ type head struct {
 
 // of is the shard of a metric.
 func (h *head) of(ref Ref) *shard { return &h.shards[ref%shards] }
+
+// state is what the head knows of a live metric, without its points.
+func (h *head) state(ref Ref) (metric, bool) {
+	s := h.of(ref)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := s.find(ref)
+	if m == nil || m.state&live == 0 {
+		return metric{}, false
+	}
+	return *m, true
+}

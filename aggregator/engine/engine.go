@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -52,6 +53,9 @@ type Options struct {
 // Engine is an open store. Its methods may be called concurrently.
 type Engine struct {
 	o     Options
+	lock  *os.File // of the folder
+	owner string   // id of the log
+	epoch uint64   // of this Open
 	log   *wal.Log
 	head  head
 	queue queue
@@ -60,10 +64,44 @@ type Engine struct {
 	policies   atomic.Pointer[policies]
 	policiesMu sync.Mutex // of their changes
 
+	manifestMu sync.Mutex // of the next three
+	manifest   *manifest
+	version    objects.Version // of the manifest
+	unsure     bool            // whether the store has that manifest
+
+	objects atomic.Uint64 // number of the last object that was named
+	blocks  atomic.Pointer[blockSet]
+	readers readers
+	losses  losses
+	garbage garbage
+
+	checkpointing  sync.Mutex
+	lastCheckpoint atomic.Int64
+	failing        atomic.Bool   // the last checkpoint failed
+	bytesAfter     atomic.Int64  // of the head, after it
+	full           chan struct{} // has an element when the head is over its limit
+	merging        sync.Mutex
+	grown          chan struct{} // has an element when there are new blocks
+	turn           int           // of expire
+
+	shipping sync.Mutex   // of the next two
+	shipped  wal.Position // what of the log is in pieces
+	pieces   []piece
+	replayed wal.Position // of the last record that was replayed
+
+	fenced atomic.Pointer[FencedError]
+	closed atomic.Bool
+	ctx    context.Context // ends with the engine
+	end    context.CancelFunc
+	loops  sync.WaitGroup
+
 	accepted, late, future, damaged atomic.Uint64
+	told                            sync.Map // what is logged once only
+	tellings                        atomic.Int64
 }
 
-// Open opens a store, or begins one, and recovers what was acknowledged.
+// Open opens a store, or begins one, and recovers what was acknowledged. It takes
+// the store away from any other engine that has it open.
 func Open(ctx context.Context, o Options, known []*policy.Policy) (*Engine, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -71,22 +109,70 @@ func Open(ctx context.Context, o Options, known []*policy.Policy) (*Engine, erro
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	e := &Engine{o: o}
+	e := &Engine{o: o, full: make(chan struct{}, 1), grown: make(chan struct{}, 1)}
+	e.ctx, e.end = context.WithCancel(context.WithoutCancel(ctx))
 	e.queue.init(&e.head)
 	all := policies{}
 	for _, p := range known {
 		all[p.ID] = p
 	}
 	e.policies.Store(&all)
-	if err := e.recover(ctx); err != nil {
-		return nil, err
+	err := e.recover(ctx)
+	if err == nil {
+		err = e.findGarbage(ctx)
 	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("cannot open the store in %s: %w", o.Dir, err), e.free())
+	}
+	e.startLoops()
 	return e, nil
 }
 
 // Close makes a checkpoint, so that the next Open is quick, and ends the engine.
+// It may be called once. Whatever error it returns, what was written is durable.
 func (e *Engine) Close(ctx context.Context) error {
-	return e.log.Close()
+	if e.closed.Swap(true) {
+		return ErrClosed
+	}
+	e.end()
+	e.loops.Wait()
+	var err error
+	if e.fenced.Load() == nil {
+		e.checkpointing.Lock()
+		err = e.checkpoint(ctx)
+		e.checkpointing.Unlock()
+	}
+	return errors.Join(err, e.free())
+}
+
+// free frees what Open took.
+func (e *Engine) free() error {
+	e.end()
+	e.loops.Wait()
+	e.feeds.close()
+	var errs []error
+	if e.log != nil {
+		errs = append(errs, e.log.Close())
+	}
+	e.readers.keep(nil)
+	if e.readers.cache != nil {
+		errs = append(errs, e.readers.cache.Close())
+	}
+	if e.lock != nil {
+		errs = append(errs, e.lock.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// stopped tells why the engine must not write to the store any more, if so.
+func (e *Engine) stopped() error {
+	if fenced := e.fenced.Load(); fenced != nil {
+		return fenced
+	}
+	if e.closed.Load() {
+		return ErrClosed
+	}
+	return nil
 }
 
 // SetPolicy makes an archive policy known, or changes one: only the points and
@@ -157,11 +243,43 @@ func (e *Engine) Stats() Stats {
 		Accepted:  e.accepted.Load(), Late: e.late.Load(), Future: e.future.Load(),
 		Damaged: e.damaged.Load(), LogBytes: e.log.Stats().Bytes,
 	}
+	if t := e.lastCheckpoint.Load(); t != 0 {
+		st.LastCheckpoint = time.Unix(0, t)
+	}
 	for i := range e.head.shards {
 		s := &e.head.shards[i]
 		s.mu.Lock()
 		st.Metrics += s.metrics
 		s.mu.Unlock()
 	}
+	for _, blocks := range *e.blocks.Load() {
+		for _, b := range blocks {
+			st.Blocks++
+			st.BlockBytes += b.Size
+		}
+	}
 	return st
+}
+
+// damage counts damage, and logs it once.
+func (e *Engine) damage(object string, offset int64, err error) {
+	if !e.once(fmt.Sprint(object, " ", offset)) {
+		return
+	}
+	e.damaged.Add(1)
+	e.o.Log.Error("damaged", "object", object, "offset", offset, "error", err)
+}
+
+// once reports whether it is the first time that something is to be logged. It
+// remembers so much only.
+func (e *Engine) once(what string) bool {
+	const most = 10000
+	if _, known := e.told.Load(what); known || e.tellings.Load() >= most {
+		return false
+	}
+	_, known := e.told.LoadOrStore(what, true)
+	if !known {
+		e.tellings.Add(1)
+	}
+	return !known
 }

@@ -60,7 +60,7 @@ func (f *Feed) Next(ctx context.Context) ([]Advance, error) {
 		}
 		f.mu.Unlock()
 		if closed {
-			f.ring() // for the next call
+			ring(f.wake) // for the next call
 			return nil, ErrClosed
 		}
 		advances := make([]Advance, 0, len(refs))
@@ -90,12 +90,13 @@ func (f *Feed) close() {
 	f.mu.Lock()
 	f.closed = true
 	f.mu.Unlock()
-	f.ring()
+	ring(f.wake)
 }
 
-func (f *Feed) ring() {
+// ring puts an element in a channel of one, if it has none.
+func ring(c chan struct{}) {
 	select {
-	case f.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -120,7 +121,7 @@ func (fs *feeds) mark(refs []Ref) {
 			}
 		}
 		f.mu.Unlock()
-		f.ring()
+		ring(f.wake)
 	}
 }
 

@@ -169,6 +169,9 @@ func (s *shard) append(m *metric, p window.Point) {
 
 // insert adds a point that is later than all packed ones, or replaces one.
 func (s *shard) insert(m *metric, p window.Point) {
+	if m.tail == 0 { // the newest point was lost
+		m.tail = s.tails.get()
+	}
 	i := int(m.plain)
 	t := s.tails.at(m.tail)
 	for i > 0 && t[i-1].Time > p.Time {

@@ -255,25 +255,40 @@ type unpacker struct {
 	last int64 // time before
 }
 
+// block appends the points of the next block, n in number.
 func (r *unpacker) block(times []int64, values []float64) ([]int64, []float64, int, bool) {
-	if r.end-r.at < 2 {
+	kind, n, ok := r.header()
+	if !ok {
 		return times, values, 0, false
 	}
-	kind, n := r.src[r.at], int(r.src[r.at+1])+1
-	r.at += 2
-	if n > maxBlock {
-		return times, values, 0, false
-	}
-	times = grow(times, n)
-	values = grow(values, n)
-	ok := r.times(kind&3, units[kind>>2&3], times[len(times)-n:]) && r.values(kind>>4, values[len(values)-n:])
+	times, values = grow(times, n), grow(values, n)
+	ok = r.times(kind, times[len(times)-n:]) && r.values(kind>>4, values[len(values)-n:])
 	return times, values, n, ok
 }
 
-func (r *unpacker) times(kind byte, unit int64, t []int64) bool {
+// blockTimes appends the times of the next block.
+func (r *unpacker) blockTimes(times []int64) ([]int64, bool) {
+	kind, n, ok := r.header()
+	if !ok {
+		return times, false
+	}
+	times = grow(times, n)
+	return times, r.times(kind, times[len(times)-n:]) && r.skipValues(kind>>4, n)
+}
+
+func (r *unpacker) header() (kind byte, n int, ok bool) {
+	if r.end-r.at < 2 {
+		return 0, 0, false
+	}
+	kind, n = r.src[r.at], int(r.src[r.at+1])+1
+	r.at += 2
+	return kind, n, n <= maxBlock
+}
+
+func (r *unpacker) times(kind byte, t []int64) bool {
 	var gap, step int64
-	width := 0
-	switch kind {
+	width, unit := 0, units[kind>>2&3]
+	switch kind & 3 {
 	case timesFollow:
 		step = r.uvarint(unit)
 		gap = step
@@ -378,6 +393,27 @@ func (r *unpacker) values(kind byte, v []float64) bool {
 		v[i] = float64(m) / p
 	}
 	return true
+}
+
+func (r *unpacker) skipValues(kind byte, n int) bool {
+	switch kind {
+	case valuesRaw:
+		r.at += 8 * n
+	case valuesSame:
+		r.at += 8
+	case valuesIntegers, valuesDeltas:
+		r.at++
+		width := r.width()
+		r.varint()
+		if kind == valuesDeltas {
+			r.varint()
+			n--
+		}
+		r.at += (n*width + 7) / 8
+	default:
+		return false
+	}
+	return r.at <= r.end
 }
 
 // uvarint reads a time in a unit. Damage moves it beyond the end, where bits and times find it.

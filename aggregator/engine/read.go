@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/nephoscope/nepho/aggregator/block"
 	"github.com/nephoscope/nepho/aggregator/policy"
 	"github.com/nephoscope/nepho/aggregator/window"
 )
@@ -61,6 +62,7 @@ type frameReader struct {
 	times  []int64
 	values []float64
 	folder window.Folder
+	parts  []part
 }
 
 var frameReaders = sync.Pool{New: func() any { return new(frameReader) }}
@@ -93,8 +95,73 @@ func (r *frameReader) read(ctx context.Context, e *Engine, q Query, into *window
 	if from >= to {
 		return nil
 	}
-	r.fold(into, max(from, openFrom(r.copy.edge, g)), to)
+	open := openFrom(r.copy.edge, g)
+	r.times, r.values = r.times[:0], r.values[:0]
+	if to > open || r.copy.state&lossy != 0 {
+		r.times, r.values = r.copy.appendPoints(r.times, r.values)
+	}
+	if r.copy.state&lossy != 0 {
+		l := e.losses.find(q.Ref)
+		if before, after := l.hole(p, r.times).around(g, from, to); before < after {
+			return &LostError{Ref: q.Ref, From: before, To: after, Object: l.Object, Offset: l.Offset}
+		}
+	}
+	// The set of blocks is looked at after the edge: see Checkpoint.
+	if from < open {
+		if err := r.blocks(e, q, into, from, min(to, open)); err != nil {
+			return err
+		}
+	}
+	fold(&r.folder, into, r.times, r.values, max(from, open), policy.Floor(to-1, g)+g)
 	return nil
+}
+
+// blocks appends the windows with from <= start < to that are in blocks.
+func (r *frameReader) blocks(e *Engine, q Query, into *window.Frame, from, to int64) error {
+	defer func() {
+		for _, p := range r.parts {
+			e.readers.release(p.file)
+		}
+		clear(r.parts)
+		r.parts = r.parts[:0]
+	}()
+	for _, info := range (*e.blocks.Load())[into.Granularity] {
+		if info.First >= to || info.Last < from {
+			continue
+		}
+		file, err := e.readers.open(info)
+		if err != nil {
+			e.damage(info.Name, 0, err)
+			return &LostError{Ref: q.Ref, From: info.First, To: info.Last + into.Granularity, Object: info.Name, Err: err}
+		}
+		entry, found := file.Entry(uint64(q.Ref))
+		if !found || entry.First >= to || entry.Last < from {
+			e.readers.release(file)
+			continue
+		}
+		r.parts = append(r.parts, part{file, entry})
+	}
+	sortParts(r.parts)
+	if interleaved(r.parts) {
+		return r.lost(e, q, weave(r.parts, from, to, into))
+	}
+	for _, p := range r.parts {
+		if err := p.read(from, to, into); err != nil {
+			return r.lost(e, q, err)
+		}
+	}
+	return nil
+}
+
+// lost makes a LostError of the error of a part.
+func (r *frameReader) lost(e *Engine, q Query, err error) error {
+	var wrong *partError
+	var damage *block.DamageError
+	if !errors.As(err, &wrong) || !errors.As(err, &damage) {
+		return err
+	}
+	e.damage(wrong.name, damage.Offset, damage)
+	return &LostError{Ref: q.Ref, From: damage.From, To: damage.To, Object: wrong.name, Offset: damage.Offset, Err: damage}
 }
 
 // oldest is the start of the oldest window that is kept of a metric whose newest
@@ -115,19 +182,12 @@ func openFrom(edge, granularity int64) int64 {
 	return policy.Floor(edge, granularity)
 }
 
-// fold appends the windows with from <= start < to of the points in the copy. from is the start of a window.
-func (r *frameReader) fold(into *window.Frame, from, to int64) {
-	if from >= to {
-		return
-	}
-	r.times, r.values = r.copy.appendPoints(r.times[:0], r.values[:0])
-	end := policy.Floor(to-1, into.Granularity) + into.Granularity
-	fold(&r.folder, into, r.times, r.values, from, end)
-}
-
 // fold appends the windows of the points with from <= time < to. Those before
 // from serve the first rate.
 func fold(d *window.Folder, into *window.Frame, times []int64, values []float64, from, to int64) {
+	if from >= to {
+		return
+	}
 	first := sort.Search(len(times), func(i int) bool { return times[i] >= from })
 	end := first + sort.Search(len(times)-first, func(i int) bool { return times[first+i] >= to })
 	if first == end {
@@ -214,5 +274,8 @@ func (e *Engine) Newest(ref Ref) (window.Point, bool) {
 	s.copy(ref, &c)
 	s.mu.Unlock()
 	times, values := c.appendPoints(nil, nil)
+	if len(times) == 0 {
+		return window.Point{}, false // it was lost
+	}
 	return window.Point{Time: times[len(times)-1], Value: values[len(values)-1]}, true
 }

@@ -2,29 +2,320 @@ package engine
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
 
+	"github.com/nephoscope/nepho/aggregator/block"
+	"github.com/nephoscope/nepho/aggregator/objects"
 	"github.com/nephoscope/nepho/aggregator/wal"
 )
 
-// recover brings back what was acknowledged.
-func (e *Engine) recover(ctx context.Context) error {
-	log, err := wal.Open(wal.Options{Dir: filepath.Join(e.o.Dir, "log"), Sync: e.o.Sync, Log: e.o.Log})
+// What is in the engine's folder.
+const (
+	lockFile    = "lock"
+	ownerFile   = "owner" // an id of the log
+	walFolder   = "log"
+	newFolder   = "new" // files that are being made
+	cacheFolder = "cache"
+)
+
+// recover takes the store over and brings back what was acknowledged: what the
+// manifest names, and the log after it.
+func (e *Engine) recover(ctx context.Context) (err error) {
+	if e.lock, err = lockFolder(e.o.Dir); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(filepath.Join(e.o.Dir, newFolder)); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Join(e.o.Dir, newFolder), 0o750); err != nil {
+		return err
+	}
+	if e.owner, err = readOwner(e.o.Dir); err != nil {
+		return err
+	}
+	if e.manifest, e.version, err = readManifest(ctx, e.o.Objects); err != nil {
+		return err
+	}
+	if e.manifest == nil {
+		e.manifest = &manifest{}
+	}
+	m := e.manifest
+	taken := m.Log.Owner != "" && m.Log.Owner != e.owner
+	switch {
+	case taken && m.Owner == e.owner:
+		// An Open that did not come to its end. Its log holds nothing that was acknowledged.
+		if err := os.RemoveAll(filepath.Join(e.o.Dir, walFolder)); err != nil {
+			return err
+		}
+	case taken || e.owner == "":
+		if err := e.setOwner(m.Epoch); err != nil {
+			return err
+		}
+	}
+	if m.Log.Owner == "" {
+		m.Log.Owner = e.owner
+	}
+	e.epoch = m.Epoch + 1
+	if err := e.claim(ctx); err != nil {
+		return err
+	}
+	cache, err := objects.NewCache(e.o.Objects, filepath.Join(e.o.Dir, cacheFolder), e.o.CacheLimit)
 	if err != nil {
 		return err
 	}
-	e.log = log
-	var b Batch
-	_, err = log.Replay(0, func(_ wal.Position, record []byte) error {
-		refs, err := readRecord(record, &b)
-		if err != nil {
-			return err
-		}
-		e.apply(&b, refs, new(Outcome))
-		return nil
-	})
-	return err
+	e.readers = readers{cache: cache, ctx: e.ctx, limit: footerLimit, byKey: map[string]*openBlock{}, found: func(name string, d *block.DamageError) {
+		e.damage(name, d.Offset, d)
+	}}
+	e.publish()
+	if err := e.loadHead(ctx); err != nil {
+		return err
+	}
+	return e.recoverLog(ctx, taken)
 }
 
-// Checkpoint moves closed windows to blocks now.
-func (e *Engine) Checkpoint(ctx context.Context) error { return nil }
+// claim makes the store this engine's: no other writes to it from now on.
+func (e *Engine) claim(ctx context.Context) error {
+	m := *e.manifest
+	m.Epoch, m.Owner = e.epoch, e.owner
+	data, err := m.encode()
+	if err != nil {
+		return err
+	}
+	version, err := e.o.Objects.Replace(ctx, manifestName, e.version, data)
+	if err != nil {
+		return fmt.Errorf("cannot take over the store %v: %w", e.o.Objects, err)
+	}
+	e.manifest, e.version = &m, version
+	return nil
+}
+
+// recoverLog replays the log. If it was that of another owner, a checkpoint moves the
+// store over to this one's.
+func (e *Engine) recoverLog(ctx context.Context, taken bool) error {
+	start := e.manifest.Log
+	pieces, err := e.findPieces(ctx, start)
+	if err != nil {
+		return err
+	}
+	options := wal.Options{Dir: filepath.Join(e.o.Dir, walFolder), Sync: e.o.Sync, Log: e.o.Log}
+	if taken {
+		if len(pieces) == 0 {
+			e.o.Log.Warn("the log of the store's last owner is not here, and there is no copy of it: what was written after the last checkpoint is lost",
+				"owner", start.Owner, "checkpoint", e.manifest.Saved)
+		}
+		if err := e.replayPieces(ctx, pieces, start.From); err != nil {
+			return err
+		}
+		if e.log, err = wal.Open(options); err != nil {
+			return err
+		}
+		return e.Checkpoint(ctx)
+	}
+	options.First = start.From
+	for _, p := range pieces {
+		options.First = max(options.First, p.to)
+		e.shipped = max(e.shipped, p.to)
+	}
+	e.pieces = pieces
+	if e.log, err = wal.Open(options); err != nil {
+		return err
+	}
+	if err := e.replay(e.log, start.From); err != nil {
+		return err
+	}
+	if e.shipped > e.replayed {
+		// The log lost its end, or never had it, but the copy has it.
+		missing := pieces[:0:0]
+		for _, p := range pieces {
+			if p.to > e.replayed+1 {
+				missing = append(missing, p)
+			}
+		}
+		return e.replayPieces(ctx, missing, max(e.replayed+1, start.From))
+	}
+	return nil
+}
+
+// replay applies the records of a log from a position on.
+func (e *Engine) replay(log *wal.Log, from wal.Position) error {
+	var b Batch
+	report, err := log.Replay(from, func(p wal.Position, record []byte) error {
+		e.replayed = max(e.replayed, p)
+		refs, err := readRecord(record, &b)
+		if err != nil {
+			e.damage(walFolder, int64(p), err)
+			return nil
+		}
+		e.apply(e.knownOnly(&b), refs, new(Outcome))
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("cannot replay the log: %w", err)
+	}
+	for _, d := range report.Damage {
+		e.damage(filepath.Base(d.File), int64(d.From), fmt.Errorf("records from %v to %v are lost", d.From, d.To))
+	}
+	if report.Torn > 0 {
+		e.o.Log.Info("the log ended in the middle of a record, which was not acknowledged", "bytes", report.Torn)
+	}
+	return nil
+}
+
+// knownOnly is a batch without metrics of policies that are gone. They went because
+// their metrics did.
+func (e *Engine) knownOnly(b *Batch) *Batch {
+	known := *e.policies.Load()
+	gone := false
+	for _, m := range b.metrics {
+		gone = gone || known[m.policy] == nil
+	}
+	if !gone {
+		return b
+	}
+	rest := &Batch{}
+	for i, m := range b.metrics {
+		if known[m.policy] == nil {
+			e.unknownPolicy(m.ref, m.policy)
+			continue
+		}
+		rest.Metric(m.ref, m.policy)
+		rest.points = append(rest.points, b.of(i)...)
+	}
+	return rest
+}
+
+func (e *Engine) unknownPolicy(ref Ref, policyID uint32) {
+	if e.once(fmt.Sprint("policy ", policyID)) {
+		e.o.Log.Warn("metrics are dropped, for their archive policy is gone", "policy", policyID, "metric", ref)
+	}
+}
+
+// loadHead loads the head object.
+func (e *Engine) loadHead(ctx context.Context) error {
+	e.losses.set(e.manifest.Lost)
+	if e.manifest.Head.Name == "" {
+		return nil
+	}
+	known := *e.policies.Load()
+	lost := append([]loss(nil), e.manifest.Lost...)
+	err := readHead(ctx, e.o.Objects, e.manifest.Head, func(c *headChunk) error {
+		p := known[c.policy]
+		if p == nil {
+			e.unknownPolicy(c.ref, c.policy)
+			return nil
+		}
+		e.head.load(c)
+		return nil
+	}, func(d headDamage) {
+		e.damage(e.manifest.Head.Name, d.offset, errHead)
+		if d.entry == nil || known[d.entry.policy] == nil {
+			return
+		}
+		e.head.load(&headChunk{headEntry: *d.entry})
+		l := loss{Ref: d.entry.ref, From: MinTime, To: d.entry.newest + 1, Object: e.manifest.Head.Name, Offset: d.offset}
+		if d.entry.edge != noTime {
+			l.From = d.entry.edge
+			for _, d := range known[d.entry.policy].Definitions {
+				l.From = min(l.From, openFrom(l.From, int64(d.Granularity)))
+			}
+		}
+		if old := e.losses.find(l.Ref); old.Object != "" {
+			l.From = min(l.From, old.From)
+		}
+		lost = append(lost, l)
+	})
+	if err != nil {
+		return fmt.Errorf("cannot read the head object: %w", err)
+	}
+	e.manifest.Lost = lost
+	e.losses.set(lost)
+	for _, l := range lost {
+		s := e.head.of(l.Ref)
+		if m := s.find(l.Ref); m != nil && m.state&live != 0 {
+			m.state |= lossy
+		}
+	}
+	return nil
+}
+
+// load makes a metric of a chunk.
+func (h *head) load(c *headChunk) {
+	s := h.of(c.ref)
+	before := s.bytes()
+	m := s.metric(c.ref)
+	s.start(m, c.policy)
+	m.newest, m.edge = c.newest, c.edge
+	if n := len(c.times); n > 0 {
+		m.base, m.points, m.packed = c.base, uint32(n), c.times[n-1]
+		s.extend(m, c.row[:len(c.row)-padding])
+	}
+	h.bytes.Add(s.bytes() - before)
+}
+
+// lockFolder makes the folder, and sees to it that one process uses it.
+func lockFolder(dir string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_CREATE|os.O_RDWR, 0o640)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		f.Close() //nolint:errcheck // nothing was written
+		return nil, fmt.Errorf("the folder %s is used by another process: %w", dir, err)
+	}
+	return f, nil
+}
+
+var ownerForm = regexp.MustCompile(`^[0-9a-f]{16}$`)
+
+// readOwner is the id of the log in the folder, "" if it has none.
+func readOwner(dir string) (string, error) {
+	b, err := os.ReadFile(filepath.Join(dir, ownerFile))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	if owner := strings.TrimSpace(string(b)); ownerForm.MatchString(owner) {
+		return owner, nil
+	}
+	return "", nil
+}
+
+// setOwner begins a log of a new owner. One that is there is put aside: it may have
+// writes that were acknowledged after another node took the store over.
+func (e *Engine) setOwner(epoch uint64) error {
+	old := filepath.Join(e.o.Dir, walFolder)
+	if _, err := os.Stat(old); err == nil {
+		aside := fmt.Sprintf("%s.%08x", old, epoch)
+		e.o.Log.Warn("another node took the store over since; what it did not get of this node's log is put aside", "folder", aside)
+		if err := os.Rename(old, aside); err != nil {
+			return err
+		}
+	}
+	var id [8]byte
+	rand.Read(id[:])
+	e.owner = hex.EncodeToString(id[:])
+	temporary := filepath.Join(e.o.Dir, newFolder, ownerFile)
+	f, err := os.Create(temporary)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(e.owner + "\n")
+	if err == nil {
+		err = f.Sync()
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(temporary, filepath.Join(e.o.Dir, ownerFile))
+}

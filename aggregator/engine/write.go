@@ -31,6 +31,9 @@ func (e *Engine) Write(ctx context.Context, b *Batch) (Outcome, error) {
 	if err := ctx.Err(); err != nil {
 		return out, err
 	}
+	if err := e.takes(); err != nil {
+		return out, err
+	}
 	if err := e.check(b); err != nil {
 		return out, err
 	}
@@ -52,6 +55,30 @@ func (e *Engine) Write(ctx context.Context, b *Batch) (Outcome, error) {
 
 // records are buffers of records.
 var records = sync.Pool{New: func() any { return new([]byte) }}
+
+// ErrFull is returned while no checkpoint can be made and the points in memory are
+// twice as many as they should be.
+var ErrFull = errors.New("too many points in memory, because no checkpoint can be made; the log tells why")
+
+// takes tells why nothing can be written, if so, and asks for a checkpoint when the
+// head is full.
+func (e *Engine) takes() error {
+	if err := e.stopped(); err != nil {
+		return err
+	}
+	bytes := e.head.bytes.Load()
+	if e.o.HeadLimit == 0 || bytes < e.o.HeadLimit {
+		return nil
+	}
+	if bytes > 2*e.o.HeadLimit && e.failing.Load() {
+		return ErrFull
+	}
+	// What no checkpoint can free yet is no reason for the next one.
+	if bytes > e.bytesAfter.Load()+e.o.HeadLimit/4 {
+		ring(e.full)
+	}
+	return nil
+}
 
 // check looks at what no log should have to take.
 func (e *Engine) check(b *Batch) error {
@@ -78,8 +105,13 @@ func (e *Engine) Forget(ctx context.Context, refs []Ref) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if len(refs) == 0 {
-		return nil
+	if err := e.stopped(); err != nil || len(refs) == 0 {
+		return err
+	}
+	for _, ref := range refs {
+		if ref > MaxRef {
+			return fmt.Errorf("metric %d: numbers of metrics end at %d", ref, uint64(MaxRef))
+		}
 	}
 	if err := e.queue.do(e, appendForget(nil, refs), &pending{refs: refs, out: &Outcome{}}); err != nil {
 		return fmt.Errorf("cannot forget %d metrics: %w", len(refs), err)

@@ -1,0 +1,135 @@
+package engine
+
+import (
+	"container/list"
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/nephoscope/nepho/aggregator/block"
+	"github.com/nephoscope/nepho/aggregator/objects"
+)
+
+// blockSet is the block files of a manifest, by granularity. It does not change.
+type blockSet map[int64][]blockInfo
+
+// readers are the open block files. Those that were used last stay open, as long as
+// what their footers take in memory is bounded.
+type readers struct {
+	cache *objects.Cache
+	ctx   context.Context // of the engine; ends reads
+	limit int64           // bytes
+	found func(name string, damage *block.DamageError)
+
+	mu    sync.Mutex
+	byKey map[string]*openBlock
+	used  list.List // of *openBlock, the one used last in front
+	bytes int64
+}
+
+// footerLimit is how much memory the footers of open block files take.
+const footerLimit = 64 << 20
+
+// openBlock is an open file. Its users are counted, and it is closed when there
+// are none and readers gave it up.
+type openBlock struct {
+	info  blockInfo
+	ready chan struct{} // closed when the following are set
+	file  objects.File
+	*block.Reader
+	err error
+
+	users   int // guarded by readers.mu, as what follows
+	dropped bool
+	place   *list.Element
+}
+
+// bytes is what it takes in memory: about 8 bytes a metric, and buffers.
+func (b *openBlock) bytes() int64 { return int64(b.info.Metrics)*8 + 4096 }
+
+// open gives an open file, which the caller must release.
+func (r *readers) open(info blockInfo) (*openBlock, error) {
+	r.mu.Lock()
+	b := r.byKey[info.Name]
+	if b != nil {
+		b.users++
+		r.used.MoveToFront(b.place)
+		r.mu.Unlock()
+		<-b.ready
+	} else {
+		b = &openBlock{info: info, ready: make(chan struct{}), users: 1}
+		b.place = r.used.PushFront(b)
+		r.byKey[info.Name] = b
+		r.bytes += b.bytes()
+		for last := r.used.Back(); r.bytes > r.limit && last != b.place; last = r.used.Back() {
+			r.drop(last.Value.(*openBlock))
+		}
+		r.mu.Unlock()
+		b.load(r)
+		close(b.ready)
+	}
+	if b.err != nil {
+		err := b.err
+		r.mu.Lock()
+		r.drop(b) // the next one tries again
+		r.mu.Unlock()
+		r.release(b)
+		return nil, fmt.Errorf("cannot open block file %s: %w", info.Name, err)
+	}
+	return b, nil
+}
+
+func (b *openBlock) load(r *readers) {
+	b.file, b.err = r.cache.Open(r.ctx, b.info.Name, b.info.Size)
+	if b.err != nil {
+		return
+	}
+	if b.Reader, b.err = block.Open(b.file, b.info.Size); b.err != nil {
+		return
+	}
+	for _, d := range b.Damage() {
+		r.found(b.info.Name, d)
+	}
+}
+
+// release says that a file is used no more by one user.
+func (r *readers) release(b *openBlock) {
+	r.mu.Lock()
+	b.users--
+	unused := b.users == 0 && b.dropped
+	r.mu.Unlock()
+	if unused {
+		b.close()
+	}
+}
+
+// drop gives a file up. The caller holds r.mu.
+func (r *readers) drop(b *openBlock) {
+	if b.dropped {
+		return
+	}
+	b.dropped = true
+	delete(r.byKey, b.info.Name)
+	r.used.Remove(b.place)
+	r.bytes -= b.bytes()
+	if b.users == 0 {
+		b.close()
+	}
+}
+
+func (b *openBlock) close() {
+	if b.file != nil {
+		b.file.Close() //nolint:errcheck // it was only read
+	}
+}
+
+// keep gives up all files but the given ones; nil: all.
+func (r *readers) keep(names map[string]bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for name, b := range r.byKey {
+		if !names[name] {
+			r.drop(b)
+		}
+	}
+}

@@ -1,0 +1,92 @@
+package engine
+
+import (
+	"context"
+	"time"
+)
+
+// retryAfter is how soon what failed in the background is tried again.
+const retryAfter = time.Minute
+
+func (e *Engine) startLoops() {
+	e.loops.Go(e.checkpointLoop)
+	e.loops.Go(e.mergeLoop)
+	if e.o.Ship > 0 {
+		e.loops.Go(func() { e.every(e.o.Ship, "the log can't be copied to the object store", e.ship) })
+	}
+}
+
+// every calls f again and again, and logs when it begins to fail and when it
+// succeeds again.
+func (e *Engine) every(interval time.Duration, problem string, f func(context.Context) error) {
+	failing := false
+	t := time.NewTicker(interval)
+	defer t.Stop()
+	for {
+		select {
+		case <-e.ctx.Done():
+			return
+		case <-t.C:
+		}
+		err := f(e.ctx)
+		if e.ctx.Err() != nil || e.fenced.Load() != nil {
+			return
+		}
+		if err != nil && !failing {
+			e.o.Log.Error(problem, "error", err)
+		}
+		if err == nil && failing {
+			e.o.Log.Info("it succeeded again after: " + problem)
+		}
+		failing = err != nil
+	}
+}
+
+// checkpointLoop makes checkpoints by time, and when the head is full.
+func (e *Engine) checkpointLoop() {
+	var tick <-chan time.Time
+	next := func(d time.Duration) {
+		if e.o.Checkpoint > 0 {
+			tick = time.After(min(d, e.o.Checkpoint))
+		}
+	}
+	next(e.o.Checkpoint)
+	for {
+		select {
+		case <-e.ctx.Done():
+			return
+		case <-tick:
+		case <-e.full:
+		}
+		err := e.Checkpoint(e.ctx)
+		switch {
+		case e.ctx.Err() != nil || e.fenced.Load() != nil:
+			return
+		case err != nil:
+			e.o.Log.Error("points stay in memory and in the log", "error", err)
+			next(retryAfter)
+			// A full head must not ask for one at once again.
+			select {
+			case <-e.ctx.Done():
+				return
+			case <-time.After(min(retryAfter, 10*time.Second)):
+			}
+		default:
+			next(e.o.Checkpoint)
+		}
+	}
+}
+
+// mergeLoop tidies up after each checkpoint.
+func (e *Engine) mergeLoop() {
+	for {
+		select {
+		case <-e.ctx.Done():
+			return
+		case <-e.grown:
+		}
+		if err := e.maintain(e.ctx); err != nil && e.ctx.Err() == nil && e.fenced.Load() == nil {
+			e.o.Log.Error("block files can't be merged or deleted; it is tried again after the next checkpoint", "error", err)
+		}
+	}
+}

@@ -1,0 +1,85 @@
+package engine
+
+import (
+	"testing"
+	"time"
+)
+
+// TestEngineAnswersAsTheModel does everything that can happen to an engine, in any
+// order, and compares its answers with those of the model.
+func TestEngineAnswersAsTheModel(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(24) {
+		g := newRig(t, seed)
+		for range 120 {
+			switch g.r.IntN(24) {
+			case 0, 1, 2:
+				if err := g.e.Checkpoint(t.Context()); err != nil {
+					g.fail("checkpoint: %v", err)
+				}
+				g.done("checkpoint")
+			case 3:
+				if err := g.e.maintain(t.Context()); err != nil {
+					g.fail("maintain: %v", err)
+				}
+				g.done("maintain")
+			case 4:
+				if err := g.e.Close(t.Context()); err != nil {
+					g.fail("close: %v", err)
+				}
+				g.done("close")
+				g.open()
+			case 5:
+				g.crash()
+			case 6:
+				g.fork()
+			case 7:
+				if g.r.IntN(3) == 0 {
+					g.change()
+				}
+			case 8:
+				if g.r.IntN(6) == 0 {
+					g.forget()
+				}
+			case 9:
+				g.now = g.now.Add(time.Duration(g.r.Int64N(int64(8 * time.Hour))))
+				g.done("hours")
+			case 10:
+				g.failCheckpoint()
+			default:
+				b := g.batch()
+				g.write(b)
+				g.done("%d points", b.Points())
+				g.now = g.now.Add(time.Duration(g.r.Int64N(int64(10 * time.Minute))))
+			}
+			if g.r.IntN(3) == 0 {
+				g.compare()
+			}
+		}
+		g.compare()
+		if err := g.e.Checkpoint(t.Context()); err != nil {
+			g.fail("checkpoint: %v", err)
+		}
+		g.compare()
+	}
+}
+
+// failCheckpoint makes a checkpoint or a merge that fails at any of its changes of the store,
+// which may happen nevertheless. It may be the last that the engine does.
+func (g *rig) failCheckpoint() {
+	g.t.Helper()
+	n, happens := g.r.IntN(6), g.r.IntN(2) == 0
+	g.store.trouble = func(op, name string) (bool, bool) {
+		n--
+		return n < 0, happens && n == -1
+	}
+	err := g.e.Checkpoint(g.t.Context())
+	if err == nil {
+		err = g.e.maintain(g.t.Context())
+	}
+	g.store.trouble = nil
+	g.done("failing checkpoint: %v", err)
+	if g.r.IntN(2) == 0 {
+		g.crash()
+	}
+}
