@@ -1,0 +1,129 @@
+package operations
+
+import (
+	"math"
+	"slices"
+)
+
+// aggregate makes one series of all columns.
+func (e *evaluator) aggregate(f function, g grid) (grid, error) {
+	out := grid{times: g.times, period: g.period, owned: true, aggregated: true}
+	columns, err := e.columns(2, len(g.times))
+	if err != nil {
+		return g, err
+	}
+	result := columns[0]
+	across(f.of, g.columns, result, columns[1])
+	out.columns = columns[:1]
+	if f.rate {
+		return e.differences(out)
+	}
+	return out, nil
+}
+
+// across sets result to the function of each row, NaN left out. Rows of nothing else
+// have a count and a sum of 0, and NaN otherwise. It needs as much room for counts.
+func across(of functionKind, columns [][]float64, result, counts []float64) {
+	clear(result)
+	clear(counts)
+	switch of {
+	case minimum, maximum:
+		extremes(of, columns, result)
+		return
+	case median:
+		medians(columns, result)
+		return
+	}
+	for _, c := range columns {
+		sums, counts := result[:len(c)], counts[:len(c)] // all are, and the compiler knows
+		for row, v := range c {
+			if v == v {
+				sums[row] += v
+				counts[row]++
+			}
+		}
+	}
+	switch of {
+	case sum:
+		return
+	case count:
+		copy(result, counts)
+		return
+	}
+	for row, n := range counts {
+		result[row] /= n // NaN of no values
+	}
+	if of == mean {
+		return
+	}
+	means := result
+	squares := make([]float64, len(means))
+	for _, c := range columns {
+		for row, v := range c {
+			if v == v {
+				d := v - means[row]
+				squares[row] += d * d
+			}
+		}
+	}
+	for row, n := range counts {
+		result[row] = spread(of, squares[row]/n)
+	}
+}
+
+// spread is a variance, or its root.
+func spread(of functionKind, variance float64) float64 {
+	if of == deviation {
+		return math.Sqrt(variance)
+	}
+	return variance
+}
+
+func extremes(of functionKind, columns [][]float64, result []float64) {
+	copy(result, columns[0])
+	for _, c := range columns[1:] {
+		if of == minimum {
+			for row, v := range c {
+				if best := result[row]; v < best || best != best {
+					result[row] = v
+				}
+			}
+		} else {
+			for row, v := range c {
+				if best := result[row]; v > best || best != best {
+					result[row] = v
+				}
+			}
+		}
+	}
+}
+
+func medians(columns [][]float64, result []float64) {
+	values := make([]float64, 0, len(columns))
+	for row := range result {
+		values = values[:0]
+		for _, c := range columns {
+			if v := c[row]; v == v {
+				values = append(values, v)
+			}
+		}
+		slices.Sort(values)
+		result[row] = middle(values)
+	}
+}
+
+// middle is the median of sorted values.
+func middle(sorted []float64) float64 {
+	n := len(sorted)
+	switch {
+	case n == 0:
+		return math.NaN()
+	case n%2 == 1:
+		return sorted[n/2]
+	}
+	a, b := sorted[n/2-1], sorted[n/2]
+	if s := a + b; !math.IsInf(s, 0) {
+		return s / 2
+	}
+	return a/2 + b/2
+}
