@@ -15,6 +15,9 @@ influxdb               /usr/bin/influxd
 victoria-metrics       /usr/bin/victoria-metrics
 python3-grpcio         /usr/lib/python3/dist-packages/grpc/__init__.py
 python3-gnocchiclient  /usr/bin/gnocchi
+keystone               /usr/bin/keystone-manage
+uwsgi-core             /usr/bin/uwsgi-core
+uwsgi-plugin-python3   /usr/lib/uwsgi/plugins/python311_plugin.so
 iproute2               /usr/sbin/ip
 util-linux             /usr/bin/unshare
 curl                   /usr/bin/curl

@@ -11,7 +11,6 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/nephoscope/nepho/aggregator/auth"
 	"github.com/nephoscope/nepho/aggregator/index"
@@ -119,12 +118,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	var unknown *auth.Refusal
 	if errors.As(err, &unknown) {
-		if unknown.Challenge != "" {
-			h.Set("WWW-Authenticate", unknown.Challenge)
-		}
-		if unknown.RetryAfter > 0 {
-			h.Set("Retry-After", strconv.Itoa(int((unknown.RetryAfter+time.Second-1)/time.Second)))
-		}
+		unknown.Headers(h)
 	} else if e.Code == http.StatusServiceUnavailable {
 		h.Set("Retry-After", "1")
 	}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -55,6 +56,16 @@ type Refusal struct {
 }
 
 func (e *Refusal) Error() string { return e.Reason }
+
+// Headers adds what an answer with this refusal has to say in its head.
+func (e *Refusal) Headers(h http.Header) {
+	if e.Challenge != "" {
+		h.Set("WWW-Authenticate", e.Challenge)
+	}
+	if e.RetryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(int((e.RetryAfter+time.Second-1)/time.Second)))
+	}
+}
 
 type key struct{}
 
