@@ -10,7 +10,16 @@ import (
 	"github.com/nephoscope/nepho/aggregator/window"
 )
 
-const second, minute = int64(1e9), int64(60e9)
+const (
+	second = int64(1e9)
+	minute = 60 * second
+	start  = 1_760_000_400 * second // of the points of walks: a whole minute
+)
+
+var (
+	fiveMethods = []policy.Method{policy.Count, policy.Max, policy.Sum, policy.Min, policy.Mean}
+	sixMethods  = []policy.Method{policy.Mean, policy.Min, policy.Max, policy.Sum, policy.Std, policy.Count}
+)
 
 // walk are points of a kind, like those that are measured.
 func walk(kind string, seed uint64, n int) []float64 {
@@ -43,20 +52,47 @@ func walk(kind string, seed uint64, n int) []float64 {
 
 // fold makes windows of points that are step apart.
 func fold(granularity, step int64, v []float64, methods ...policy.Method) *window.Frame {
-	const start = 1_760_000_400 * second // a whole minute
 	times := make([]int64, len(v))
 	for i := range times {
 		times[i] = start + int64(i)*step
 	}
+	return foldAt(granularity, times, v, methods...)
+}
+
+func foldAt(granularity int64, times []int64, v []float64, methods ...policy.Method) *window.Frame {
 	var f window.Frame
 	f.Reset(granularity, window.Needs(policy.SetOf(methods...)))
 	new(window.Folder).Fold(&f, nil, times, v)
 	return &f
 }
 
+// file is a file with these metrics, whose refs are their places.
+func file(t testing.TB, frames ...*window.Frame) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := NewWriter(&b, frames[0].Granularity)
+	for ref, f := range frames {
+		if err := w.Add(uint64(ref), f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s, err := w.Close(); err != nil || s.Bytes != int64(b.Len()) {
+		t.Fatalf("%d bytes were written: %+v, %v", b.Len(), s, err)
+	}
+	return b.Bytes()
+}
+
+func open(t testing.TB, b []byte) *Reader {
+	t.Helper()
+	r, err := Open(bytes.NewReader(b), int64(len(b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// The sizes are what the format is for. They do not depend on the machine.
 func TestSizes(t *testing.T) {
-	five := []policy.Method{policy.Count, policy.Max, policy.Sum, policy.Min, policy.Mean}
-	medium := []policy.Method{policy.Mean, policy.Min, policy.Max, policy.Sum, policy.Std, policy.Count}
 	for _, c := range []struct {
 		kind              string
 		granularity, step int64
@@ -64,31 +100,26 @@ func TestSizes(t *testing.T) {
 		methods           []policy.Method
 		most              float64 // bytes a window
 	}{
-		{"cpu2", second, second, 86_400, five, 1.35},
-		{"cpuf", second, second, 86_400, five, 6.6},
-		{"counter", second, second, 86_400, five, 2.6},
-		{"constant", second, second, 86_400, five, 0.03},
-		{"gauge", second, second, 86_400, five, 0.06},
-		{"cpu2", minute, 10 * second, 8_640, medium, 7.5},
-		{"counter", minute, 10 * second, 8_640, medium, 14},
-		{"gauge", minute, 10 * second, 8_640, medium, 0.8},
-		{"cpuf", minute, 10 * second, 8_640, medium, 28},
-		{"cpu2", minute, 10 * second, 720, medium, 7.5},
+		{"cpu2", second, second, 86_400, fiveMethods, 1.35},
+		{"cpuf", second, second, 86_400, fiveMethods, 6.6},
+		{"counter", second, second, 86_400, fiveMethods, 2.6},
+		{"constant", second, second, 86_400, fiveMethods, 0.03},
+		{"gauge", second, second, 86_400, fiveMethods, 0.03},
+		{"cpu2", minute, 10 * second, 8_640, sixMethods, 7.0},
+		{"cpu2", minute, 10 * second, 720, sixMethods, 7.5},
+		{"counter", minute, 10 * second, 8_640, sixMethods, 14},
+		{"gauge", minute, 10 * second, 8_640, sixMethods, 0.4},
+		{"cpuf", minute, 10 * second, 8_640, sixMethods, 27},
 	} {
-		var file bytes.Buffer
-		w := NewWriter(&file, c.granularity)
-		const metrics = 20
-		for ref := range uint64(metrics) {
-			if err := w.Add(ref, fold(c.granularity, c.step, walk(c.kind, ref, c.points), c.methods...)); err != nil {
-				t.Fatal(err)
-			}
+		var frames []*window.Frame
+		for seed := range uint64(10) {
+			frames = append(frames, fold(c.granularity, c.step, walk(c.kind, seed, c.points), c.methods...))
 		}
-		s, err := w.Close()
-		if err != nil || s.Bytes != int64(file.Len()) {
-			t.Fatal(s, file.Len(), err)
-		}
+		b := file(t, frames...)
+		s := open(t, b).Summary()
 		got := float64(s.Bytes) / float64(s.Windows)
-		t.Logf("%-8s %6d windows of %3.0fs, %d methods: %7.4f B a window, %.3f a method", c.kind, s.Windows/metrics, float64(c.granularity)/1e9, len(c.methods), got, got/float64(len(c.methods)))
+		t.Logf("%-8s %6d windows of %3.0f s with %d points, %d methods: %6.3f B a window, %.3f a method", c.kind,
+			s.Windows/int64(len(frames)), float64(c.granularity)/1e9, c.granularity/c.step, len(c.methods), got, got/float64(len(c.methods)))
 		if got > c.most {
 			t.Errorf("%s: %v B a window, want at most %v", c.kind, got, c.most)
 		}

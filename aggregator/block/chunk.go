@@ -3,7 +3,6 @@ package block
 import (
 	"encoding/binary"
 	"errors"
-	"hash/crc32"
 )
 
 // chunkMark begins each chunk, so that chunks are found behind damage.
@@ -51,7 +50,7 @@ func appendHead(dst []byte, ref uint64, segments []segment) []byte {
 		dst = binary.AppendUvarint(dst, uint64(s.windows-1))
 		dst = binary.AppendUvarint(dst, uint64(s.missing))
 	}
-	return binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[start:], castagnoli))
+	return binary.LittleEndian.AppendUint32(dst, sum(dst[start:]))
 }
 
 // parse reads the head that b begins with. It fails with [errHeadCut] when b is too
@@ -77,14 +76,14 @@ func (c *chunk) parse(b []byte, limit int64) error {
 		c.segments = append(c.segments, s)
 		c.length += s.length
 	}
-	sum := binary.LittleEndian.Uint32(f.take(4))
-	head := b[:len(b)-len(f.b)]
+	stored := binary.LittleEndian.Uint32(f.take(4))
+	head := b[:f.at]
 	switch {
 	case f.cut:
 		return errHeadCut
 	case f.failed || len(c.segments) == 0:
 		return errHead
-	case crc32.Checksum(head[:len(head)-4], castagnoli) != sum:
+	case sum(head[:len(head)-4]) != stored:
 		return errHeadSum
 	}
 	for i := range c.segments {

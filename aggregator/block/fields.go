@@ -6,22 +6,30 @@ import "encoding/binary"
 // are 0.
 type fields struct {
 	b      []byte
+	at     int // what was read of b
 	failed bool
 	cut    bool // it failed because b is too short
 }
 
 func (f *fields) fail() { f.failed = true }
 
+// left is how many bytes were not read.
+func (f *fields) left() int { return len(f.b) - f.at }
+
 func (f *fields) unsigned() uint64 {
 	if f.failed {
 		return 0
 	}
-	u, n := binary.Uvarint(f.b)
+	if f.at < len(f.b) && f.b[f.at] < 0x80 {
+		f.at++
+		return uint64(f.b[f.at-1])
+	}
+	u, n := binary.Uvarint(f.b[f.at:])
 	if n <= 0 {
 		f.failed, f.cut = true, n == 0
 		return 0
 	}
-	f.b = f.b[n:]
+	f.at += n
 	return u
 }
 
@@ -46,12 +54,11 @@ func (f *fields) step(from, limit int64) int64 {
 }
 
 func (f *fields) take(n int) []byte {
-	if f.failed || n > len(f.b) {
+	if f.failed || n > f.left() {
 		f.cut = f.cut || !f.failed
 		f.failed = true
 		return make([]byte, n)
 	}
-	b := f.b[:n]
-	f.b = f.b[n:]
-	return b
+	f.at += n
+	return f.b[f.at-n : f.at]
 }

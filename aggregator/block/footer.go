@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"iter"
 	"math"
 	"slices"
@@ -38,7 +37,7 @@ func appendHeader(dst []byte, granularity int64) []byte {
 	dst = append(dst, headerMagic...)
 	dst = binary.LittleEndian.AppendUint32(dst, version)
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(granularity))
-	return binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[start:], castagnoli))
+	return binary.LittleEndian.AppendUint32(dst, sum(dst[start:]))
 }
 
 // parseHeader gives the granularity.
@@ -46,7 +45,7 @@ func parseHeader(b []byte) (granularity int64, err error) {
 	switch {
 	case len(b) < headerLength || string(b[:8]) != headerMagic:
 		return 0, errors.New("it does not begin as a block file")
-	case crc32.Checksum(b[:20], castagnoli) != binary.LittleEndian.Uint32(b[20:]):
+	case sum(b[:20]) != binary.LittleEndian.Uint32(b[20:]):
 		return 0, errSum
 	}
 	if v := binary.LittleEndian.Uint32(b[8:]); v != version {
@@ -61,7 +60,7 @@ func parseHeader(b []byte) (granularity int64, err error) {
 
 // groupLength is how many metrics there are from one place at which reading of the
 // footer can begin to the next.
-const groupLength = 32
+const groupLength = 16
 
 // footer tells where chunks are. It stays packed: a few bytes say how each metric
 // differs from the one before. Chunks are in the order of refs.
@@ -88,14 +87,14 @@ type group struct {
 	at     int // in packed
 }
 
-// start is what comes before the first entry: the next ref is 0 or more.
-var start = entry{ref: math.MaxUint64, offset: headerLength}
+// beforeAll is what comes before the first entry: the next ref is 0 or more.
+var beforeAll = entry{ref: math.MaxUint64, offset: headerLength}
 
 // add adds a metric. Its chunk is behind the one before, perhaps with something
 // else in between.
 func (f *footer) add(e entry, windows int64) {
 	if f.metrics == 0 {
-		f.end, f.first, f.last = start, e.first, e.last
+		f.end, f.first, f.last = beforeAll, e.first, e.last
 	}
 	if adjoins := f.end.offset+f.end.length == e.offset; f.metrics%groupLength == 0 || !adjoins {
 		f.end.offset = e.offset - f.end.length
@@ -126,8 +125,9 @@ func (f *fields) next(before entry) entry {
 func (f *footer) all() iter.Seq[entry] {
 	return func(yield func(entry) bool) {
 		for i := range f.groups {
-			for e := range f.group(i) {
-				if !yield(e) {
+			e, at, end := f.group(i)
+			for at < end {
+				if at = e.next(f.packed, at); !yield(e) {
 					return
 				}
 			}
@@ -135,20 +135,37 @@ func (f *footer) all() iter.Seq[entry] {
 	}
 }
 
-// group gives the entries of a group.
-func (f *footer) group(i int) iter.Seq[entry] {
-	return func(yield func(entry) bool) {
-		g, end := f.groups[i], len(f.packed)
-		if i+1 < len(f.groups) {
-			end = f.groups[i+1].at
-		}
-		r := fields{b: f.packed[g.at:end]}
-		for e := g.before; len(r.b) > 0; {
-			if e = r.next(e); !yield(e) {
-				return
-			}
-		}
+// group is what comes before the entries of a group, and where they are.
+func (f *footer) group(i int) (before entry, at, end int) {
+	end = len(f.packed)
+	if i+1 < len(f.groups) {
+		end = f.groups[i+1].at
 	}
+	return f.groups[i].before, f.groups[i].at, end
+}
+
+// next makes e the entry that follows it, and gives the place of the one behind that. It is
+// fields.next of what is known to be sound.
+func (e *entry) next(packed []byte, at int) int {
+	distance, at := number(packed, at)
+	length, at := number(packed, at)
+	first, at := number(packed, at)
+	last, at := number(packed, at)
+	e.ref += 1 + distance
+	e.offset += e.length
+	e.length = int64(length)
+	e.first += int64(first>>1) ^ -int64(first&1)
+	e.last += int64(last>>1) ^ -int64(last&1)
+	return at
+}
+
+// number reads a number, and gives the place of the next one.
+func number(packed []byte, at int) (uint64, int) {
+	if b := packed[at]; b < 0x80 {
+		return uint64(b), at + 1
+	}
+	u, n := binary.Uvarint(packed[at:])
+	return u, at + n
 }
 
 // find gives the entry of a metric.
@@ -157,8 +174,9 @@ func (f *footer) find(ref uint64) (entry, bool) {
 		return entry{}, false
 	}
 	i := sort.Search(len(f.groups)-1, func(i int) bool { return f.groups[i+1].before.ref >= ref })
-	for e := range f.group(i) {
-		if e.ref >= ref {
+	e, at, end := f.group(i)
+	for at < end {
+		if at = e.next(f.packed, at); e.ref >= ref {
 			return e, e.ref == ref
 		}
 	}
@@ -175,7 +193,7 @@ func (f *footer) append(dst []byte) []byte {
 	dst = append(dst, f.packed...)
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(len(dst)-start))
 	dst = binary.LittleEndian.AppendUint32(dst, version)
-	dst = binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[start:], castagnoli))
+	dst = binary.LittleEndian.AppendUint32(dst, sum(dst[start:]))
 	return append(dst, trailerMagic...)
 }
 
@@ -197,7 +215,7 @@ func footerLength(trailer []byte, size int64) (int64, error) {
 // parseFooter reads the footer and the trailer, b, of a file.
 func parseFooter(b []byte, size int64) (*footer, error) {
 	body, trailer := b[:len(b)-trailerLength], b[len(b)-trailerLength:]
-	if crc32.Checksum(b[:len(b)-12], castagnoli) != binary.LittleEndian.Uint32(trailer[12:]) {
+	if sum(b[:len(b)-12]) != binary.LittleEndian.Uint32(trailer[12:]) {
 		return nil, errSum
 	}
 	if v := binary.LittleEndian.Uint32(trailer[8:]); v != version {
@@ -208,17 +226,17 @@ func parseFooter(b []byte, size int64) (*footer, error) {
 	if [2]byte(r.take(2)) != footerMark {
 		return nil, errSense
 	}
-	f := &footer{granularity: int64(r.upTo(math.MaxInt64)), metrics: int(r.upTo(uint64(len(b)))), windows: int64(r.upTo(math.MaxInt64)), end: start}
+	f := &footer{granularity: int64(r.upTo(math.MaxInt64)), metrics: int(r.upTo(uint64(len(b)))), windows: int64(r.upTo(math.MaxInt64)), end: beforeAll}
 	if r.failed || f.granularity == 0 {
 		return nil, errSense
 	}
-	f.packed = slices.Clone(r.b)
+	f.packed = slices.Clone(body[r.at:])
 	f.groups = make([]group, 0, (f.metrics+groupLength-1)/groupLength)
-	r.b = f.packed
+	r = fields{b: f.packed}
 	limit := math.MaxInt64 / f.granularity
 	for i := range f.metrics {
 		if i%groupLength == 0 {
-			f.groups = append(f.groups, group{f.end, len(f.packed) - len(r.b)})
+			f.groups = append(f.groups, group{f.end, r.at})
 		}
 		f.end = r.next(f.end)
 		e := f.end
@@ -230,7 +248,7 @@ func parseFooter(b []byte, size int64) (*footer, error) {
 		}
 		f.first, f.last = min(f.first, e.first), max(f.last, e.last)
 	}
-	if len(r.b) > 0 || f.end.offset+f.end.length != size-int64(len(b)) {
+	if r.left() > 0 || f.end.offset+f.end.length != size-int64(len(b)) {
 		return nil, errSense
 	}
 	return f, nil

@@ -153,7 +153,7 @@ func (r *Reader) Read(ref uint64, from, to int64, into *window.Frame) error {
 		return ErrNone
 	}
 	first, end := ceil(from, g), ceil(to, g)
-	if e.last < first || e.first >= end {
+	if e.last < first || e.first >= end || first >= end {
 		return nil
 	}
 	b := readings.Get().(*reading)

@@ -62,13 +62,9 @@ func scan(r io.ReaderAt, size int64, cause *DamageError) (*Reader, error) {
 	f := &footer{granularity: granularity}
 	damage := []*DamageError{cause}
 	limit := math.MaxInt64 / granularity
-	end := size
-	if cause.Length > 0 {
-		end = cause.Offset
-	}
 	lost := int64(-1) // where bytes begin that are no chunk
 	reason := ""
-	for at := int64(headerLength); at < end; {
+	for at := int64(headerLength); at < size; {
 		var c chunk
 		broken, err := s.chunk(&c, at, limit)
 		if err != nil {
@@ -76,7 +72,7 @@ func scan(r io.ReaderAt, size int64, cause *DamageError) (*Reader, error) {
 		}
 		switch {
 		case broken != nil:
-		case c.length > end-at:
+		case c.length > size-at:
 			broken = fmt.Errorf("the chunk of metric %d is cut off", c.ref)
 		case f.metrics > 0 && c.ref <= f.end.ref:
 			broken = fmt.Errorf("the chunk of metric %d is behind that of metric %d", c.ref, f.end.ref)
@@ -97,20 +93,24 @@ func scan(r io.ReaderAt, size int64, cause *DamageError) (*Reader, error) {
 			}
 			lost, reason = at, broken.Error()
 		}
-		if at, err = s.mark(at+1, end); err != nil {
+		if at, err = s.mark(at + 1); err != nil {
 			return nil, err
 		}
 	}
 	if lost >= 0 {
+		end := size
+		if cause.Length > 0 && cause.Offset > lost {
+			end = cause.Offset // the footer seems to be there
+		}
 		damage = append(damage, &DamageError{Part: Gap, Offset: lost, Length: end - lost, Reason: reason})
 	}
 	return &Reader{r: r, size: size, footer: f, damage: damage}, nil
 }
 
 // mark finds the next place where a chunk may begin, or the end.
-func (s *scanner) mark(offset, end int64) (int64, error) {
-	for offset < end {
-		b, err := s.bytes(offset, min(1<<20, end-offset))
+func (s *scanner) mark(offset int64) (int64, error) {
+	for offset < s.size {
+		b, err := s.bytes(offset, 1<<20)
 		if err != nil {
 			return 0, err
 		}
@@ -122,5 +122,5 @@ func (s *scanner) mark(offset, end int64) (int64, error) {
 		}
 		offset += int64(len(b)) - 1 // the mark may begin with the last byte
 	}
-	return end, nil
+	return s.size, nil
 }

@@ -19,13 +19,16 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
+// sum is the checksum of bytes, CRC-32C.
+func sum(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
+
 // segmentSum is the checksum of a segment. It covers whose it is as well, so that
 // bytes that ended up in another place do not pass for what should be there.
 func segmentSum(ref uint64, first int64, body []byte) uint32 {
 	var owner [16]byte
 	binary.LittleEndian.PutUint64(owner[:], ref)
 	binary.LittleEndian.PutUint64(owner[8:], uint64(first))
-	return crc32.Update(crc32.Checksum(owner[:], castagnoli), castagnoli, body)
+	return crc32.Update(sum(owner[:]), castagnoli, body)
 }
 
 // segment is where windows of a metric are in its chunk: what the chunk's head tells.
@@ -73,8 +76,8 @@ func (u *unpacker) open(ref uint64, s *segment, b []byte) error {
 	if len(b) < 4 {
 		return errShort
 	}
-	body, sum := b[:len(b)-4], binary.LittleEndian.Uint32(b[len(b)-4:])
-	if segmentSum(ref, s.first, body) != sum {
+	body := b[:len(b)-4]
+	if segmentSum(ref, s.first, body) != binary.LittleEndian.Uint32(b[len(b)-4:]) {
 		return errSum
 	}
 	u.windows = s.windows

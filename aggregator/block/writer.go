@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 
 	"github.com/nephoscope/nepho/aggregator/window"
 )
@@ -93,7 +94,7 @@ func check(ref uint64, f *window.Frame) error {
 	for i, t := range f.Starts {
 		switch {
 		case i > 0 && t-f.Starts[i-1] == g:
-		case t%g != 0, i > 0 && t <= f.Starts[i-1]:
+		case t%g != 0, t == math.MinInt64, i > 0 && t <= f.Starts[i-1]:
 			return fmt.Errorf("cannot write metric %d: its window %d starts at %d ns, which is no multiple of %d ns, or not after the one before", ref, i, t, g)
 		}
 	}
