@@ -21,26 +21,40 @@ type percentile struct {
 
 // open sets the columns, from the window base on. It is false if there are none.
 func (s *sink) open(f *Frame, base int, rates bool) bool {
-	some := false
-	of := func(c Column) []float64 {
-		if rates {
-			c = c.Rate()
-		}
-		if !f.Columns.Has(c) {
-			return nil
-		}
-		some = true
-		return f.Values(c)[base:]
+	*s = sink{percentiles: s.percentiles[:0], sorted: s.sorted}
+	words, place := f.Columns[:2], 0
+	if rates {
+		words, place = f.Columns[2:], f.Columns.Index(Count.Rate())
 	}
-	s.count, s.sum, s.min, s.max = of(Count), of(Sum), of(Min), of(Max)
-	s.first, s.last, s.deviation = of(First), of(Last), of(Deviation)
-	s.percentiles = s.percentiles[:0]
-	for c := range f.Columns.All() {
-		if c.IsRate() == rates && c.Percentile() > 0 {
-			s.percentiles = append(s.percentiles, percentile{c.Percentile(), of(c)})
+	for i, word := range words {
+		for ; word != 0; word &= word - 1 {
+			c := Column(i*64 + bits.TrailingZeros64(word))
+			s.set(c, f.values[place][base:])
+			place++
 		}
 	}
-	return some
+	return words[0]|words[1] != 0
+}
+
+func (s *sink) set(c Column, values []float64) {
+	switch c {
+	case Count:
+		s.count = values
+	case Sum:
+		s.sum = values
+	case Min:
+		s.min = values
+	case Max:
+		s.max = values
+	case First:
+		s.first = values
+	case Last:
+		s.last = values
+	case Deviation:
+		s.deviation = values
+	default:
+		s.percentiles = append(s.percentiles, percentile{c.Percentile(), values})
+	}
 }
 
 // none is a window without values.
