@@ -44,6 +44,8 @@ type spec struct {
 	ready func(context.Context) error
 	// attr may add namespaces; process group and parent-death signal are set.
 	attr syscall.SysProcAttr
+	// stop is the signal that asks it to end, SIGTERM if it is 0.
+	stop syscall.Signal
 }
 
 // newProcess registers the end of the process with tb, but does not start it.
@@ -65,6 +67,11 @@ func newDir(tb TB) string {
 	if len(parent) > 40 {
 		parent = "/tmp"
 	}
+	return newDirIn(tb, parent)
+}
+
+func newDirIn(tb TB, parent string) string {
+	tb.Helper()
 	dir, err := os.MkdirTemp(parent, "nepho-")
 	if err != nil {
 		tb.Fatalf("cannot make a directory: %v", err)
@@ -164,7 +171,10 @@ func (p *Process) waitReady() {
 // nothing.
 func (p *Process) Stop() {
 	p.tb.Helper()
-	p.end(syscall.SIGTERM)
+	if p.spec.stop == 0 {
+		p.spec.stop = syscall.SIGTERM
+	}
+	p.end(p.spec.stop)
 }
 
 // Kill9 ends the part at once, without its cooperation.
