@@ -85,6 +85,18 @@ var createDatabase = regexp.MustCompile(`(?i)^\s*create\s+database\s+(?:"((?:[^"
 
 var escaped = regexp.MustCompile(`\\(.)`)
 
+// databaseToCreate is the name in a query that creates a database.
+func databaseToCreate(q string) (name string, ok bool) {
+	match := createDatabase.FindStringSubmatch(q)
+	switch {
+	case match == nil:
+		return "", false
+	case match[2] != "":
+		return match[2], true
+	}
+	return escaped.ReplaceAllString(match[1], "$1"), true
+}
+
 // postInfluxQuery creates a resource type for a database.
 func (d *dataPlane) postInfluxQuery(w http.ResponseWriter, r *http.Request) error {
 	r.Body = http.MaxBytesReader(w, r.Body, d.o.MaxBody)
@@ -94,13 +106,9 @@ func (d *dataPlane) postInfluxQuery(w http.ResponseWriter, r *http.Request) erro
 	if !r.Form.Has("q") {
 		return writeNothing(w, http.StatusNoContent)
 	}
-	match := createDatabase.FindStringSubmatch(r.Form.Get("q"))
-	if match == nil {
+	name, ok := databaseToCreate(r.Form.Get("q"))
+	if !ok {
 		return &Error{http.StatusNotImplemented, Cause{Cause: "Not implemented error", Detail: "q", Reason: "Query not implemented"}}
-	}
-	name := match[2]
-	if name == "" {
-		name = escaped.ReplaceAllString(match[1], "$1")
 	}
 	ctx := r.Context()
 	if err := requireAdmin(ctx); err != nil {

@@ -24,13 +24,31 @@ func (p *pieces) begin(w http.ResponseWriter, media string) {
 	w.Header().Set("Content-Type", media)
 }
 
+// hold begins a part of an answer that stays in b.
+func (p *pieces) hold() { p.w, p.b, p.sent, p.err = nil, p.b[:0], false, nil }
+
 // flush sends what is there if it is enough to be worth it.
 func (p *pieces) flush() {
-	if len(p.b) < flushAt || p.err != nil {
+	if len(p.b) < flushAt || p.err != nil || p.w == nil {
 		return
 	}
 	p.sent = true
 	_, p.err = p.w.Write(p.b)
+	p.b = p.b[:0]
+}
+
+// send adds a part that is elsewhere.
+func (p *pieces) send(part []byte) {
+	if len(p.b)+len(part) < flushAt {
+		p.b = append(p.b, part...)
+		return
+	}
+	for _, b := range [...][]byte{p.b, part} {
+		if p.err == nil {
+			p.sent = true
+			_, p.err = p.w.Write(b)
+		}
+	}
 	p.b = p.b[:0]
 }
 

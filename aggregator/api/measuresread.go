@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -17,22 +18,53 @@ import (
 
 // reader is what a request that reads measures needs. It is used again.
 type reader struct {
-	frame  window.Frame
+	frames []window.Frame // by granularity
 	series window.Series
 	regroup
 	json   jsonWriter
 	binary binaryWriter
+
+	columns []window.Series // of several metrics
+	taken   int
 }
 
 func (d *dataPlane) reader() *reader { return d.readers.Get().(*reader) }
 
-// keepReader is the most windows whose memory is kept for other requests.
-const keepReader = 1 << 17
+// keepReader is the most measures whose memory is kept for other requests.
+const keepReader = 1 << 20
 
 func (d *dataPlane) doneReading(rd *reader) {
-	if cap(rd.series.Values) <= keepReader {
+	held := cap(rd.series.Values)
+	for i := range rd.columns {
+		held += cap(rd.columns[i].Values)
+	}
+	if rd.taken = 0; held <= keepReader {
 		d.readers.Put(rd)
 	}
+}
+
+// framesOf gives frames whose windows are undefined.
+func (rd *reader) framesOf(n int) []window.Frame {
+	if n > len(rd.frames) {
+		rd.frames = append(rd.frames, make([]window.Frame, n-len(rd.frames))...)
+	}
+	return rd.frames[:n]
+}
+
+// take gives empty series, which are the caller's until the request is answered.
+func (rd *reader) take(n int) []window.Series {
+	if rd.taken == 0 && n > len(rd.columns) {
+		rd.columns = append(rd.columns, make([]window.Series, n-len(rd.columns))...)
+	}
+	if rd.taken+n > len(rd.columns) {
+		return make([]window.Series, n)
+	}
+	series := rd.columns[rd.taken : rd.taken+n]
+	rd.taken += n
+	for i := range series {
+		series[i].Reset()
+	}
+	return series
 }
 
 // earliest is before every point, and can be rounded down to any granularity.
@@ -140,8 +172,12 @@ func granularities(p *policy.Policy) []time.Duration {
 	for i, d := range p.Definitions {
 		list[i] = d.Granularity
 	}
-	slices.SortFunc(list, func(a, b time.Duration) int { return int(min(max(b-a, -1), 1)) })
+	coarsestFirst(list)
 	return list
+}
+
+func coarsestFirst(list []time.Duration) {
+	slices.SortFunc(list, func(a, b time.Duration) int { return cmp.Compare(b, a) })
 }
 
 // policy is the policy of a metric.
@@ -242,15 +278,16 @@ func jsonPeriod(p timetext.Period) string {
 func (d *dataPlane) series(ctx context.Context, rd *reader, s *selection, g time.Duration) error {
 	rd.series.Reset()
 	methods := policy.SetOf(s.method)
-	rd.frame.Reset(int64(g), window.Needs(methods))
+	frame := &rd.framesOf(1)[0]
+	frame.Reset(int64(g), window.Needs(methods))
 	if s.from > s.to {
 		return nil
 	}
-	err := d.o.Engine.Frame(ctx, engine.Query{Ref: s.ref, Granularity: g, Methods: methods, From: s.from, To: s.to}, &rd.frame)
+	err := d.o.Engine.Frame(ctx, engine.Query{Ref: s.ref, Granularity: g, Methods: methods, From: s.from, To: s.to}, frame)
 	if err != nil {
 		return err
 	}
-	if err := rd.frame.Series(s.method, &rd.series); err != nil {
+	if err := frame.Series(s.method, &rd.series); err != nil {
 		return err
 	}
 	if !s.resample {

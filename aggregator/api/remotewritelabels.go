@@ -37,14 +37,18 @@ func newLabelCache() *labelCache {
 	return &labelCache{seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}, ids: map[labelKey]uuid.UUID{}}
 }
 
-// find looks for the metrics of series that somebody writes, and gives their number
-// that it does not find, whose entries are nil. It sets the keys of all series.
-func (c *labelCache) find(x *index.Index, creator string, series []remoteSeries, entries []*index.Entry) (missing int) {
+// setKeys sets the keys of series that somebody writes.
+func (c *labelCache) setKeys(creator string, series []remoteSeries) {
 	who := labelKey{maphash.String(c.seeds[0], creator), maphash.String(c.seeds[1], creator)}
 	for i := range series {
 		labels := series[i].labels
 		series[i].key = labelKey{maphash.Bytes(c.seeds[0], labels) + who.a, maphash.Bytes(c.seeds[1], labels) + who.b}
 	}
+}
+
+// find looks for the metrics of series by their keys, and gives the number of those
+// that it does not find, whose entries are nil.
+func (c *labelCache) find(x *index.Index, series []remoteSeries, entries []*index.Entry) (missing int) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	for i := range series {

@@ -33,7 +33,8 @@ func newRemoteWriter(d *dataPlane) *remoteWriter {
 func (w *remoteWriter) resolve(ctx context.Context, rw *remoteWrite, in *intake) error {
 	creator := auth.From(ctx).Creator()
 	in.entries = slices.Grow(in.entries[:0], len(rw.series))[:len(rw.series)]
-	if w.labels.find(w.d.o.Index, creator, rw.series, in.entries) == 0 {
+	w.labels.setKeys(creator, rw.series)
+	if w.labels.find(w.d.o.Index, rw.series, in.entries) == 0 {
 		return nil
 	}
 	if err := w.create(ctx, creator, rw.series, in.entries); err != nil {
