@@ -91,6 +91,8 @@ func refusal(err error) *Error {
 		return &Error{http.StatusRequestEntityTooLarge, fmt.Sprintf("The body is longer than %d bytes.", tooLong.Limit)}
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		return &Error{http.StatusServiceUnavailable, "The request took longer than the server's operation_timeout."}
+	case errors.Is(err, context.Canceled):
+		return &Error{http.StatusServiceUnavailable, "The request was given up."} // by its client, most often
 	}
 	return nil
 }
@@ -100,9 +102,6 @@ func refusal(err error) *Error {
 // logged, and not shown.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	a, _ := w.(*answer)
-	if r.Context().Err() != nil && errors.Is(context.Cause(r.Context()), context.Canceled) {
-		return // nobody waits for the answer
-	}
 	e := refusal(err)
 	if e == nil {
 		s.o.Log.Error("cannot answer a request", "method", r.Method, "path", r.URL.Path, "error", err)

@@ -277,7 +277,9 @@ func readTypeChange(t index.ResourceType, in input) (typeChange, error) {
 			}
 			delete(c.add, name)
 			delete(c.fill, name)
-			gone[name] = gone[name] || old
+			if old {
+				gone[name] = true
+			}
 			continue
 		}
 		a, fill, err := readAdded(name, o.get("value"))

@@ -54,29 +54,52 @@ func (s *Server) base(r *http.Request) string {
 		scheme = "https"
 	}
 	if s.o.ProxyHeaders {
-		if forwarded := r.Header.Get("Forwarded"); forwarded != "" {
-			first, _, _ := strings.Cut(forwarded, ",")
-			for pair := range strings.SplitSeq(first, ";") {
-				name, value, _ := strings.Cut(strings.TrimSpace(pair), "=")
-				value = strings.Trim(value, `"`)
-				switch {
-				case strings.EqualFold(name, "proto") && value != "":
-					scheme = value
-				case strings.EqualFold(name, "host") && value != "":
-					host = value
-				}
-			}
-		} else {
-			if v := r.Header.Get("X-Forwarded-Proto"); v != "" {
-				scheme = v
-			}
-			if v := r.Header.Get("X-Forwarded-Host"); v != "" {
-				host = v
-			}
+		f := forwardedBy(r.Header)
+		if f.scheme == "http" || f.scheme == "https" {
+			scheme = f.scheme
 		}
-		if v := strings.TrimRight(r.Header.Get("X-Forwarded-Prefix"), "/"); v != "" {
-			prefix = v + s.o.URLPrefix
+		if f.host != "" && isPlain(f.host) {
+			host = f.host
+		}
+		if isPlain(f.prefix) {
+			prefix = f.prefix + s.o.URLPrefix
 		}
 	}
 	return scheme + "://" + host + prefix
+}
+
+// forwarded is how the client sees a server behind a proxy.
+type forwarded struct{ scheme, host, prefix string }
+
+// forwardedBy reads what the first proxy says: the header Forwarded (RFC 7239), else
+// X-Forwarded-Proto and X-Forwarded-Host; and X-Forwarded-Prefix in any case.
+func forwardedBy(h http.Header) forwarded {
+	first := func(name string) string {
+		v, _, _ := strings.Cut(h.Get(name), ",")
+		return strings.TrimSpace(v)
+	}
+	f := forwarded{prefix: strings.TrimRight(first("X-Forwarded-Prefix"), "/")}
+	if h.Get("Forwarded") == "" {
+		f.scheme, f.host = strings.ToLower(first("X-Forwarded-Proto")), first("X-Forwarded-Host")
+		return f
+	}
+	for pair := range strings.SplitSeq(first("Forwarded"), ";") {
+		name, value, _ := strings.Cut(strings.TrimSpace(pair), "=")
+		value = strings.Trim(value, `"`)
+		switch strings.ToLower(name) {
+		case "proto":
+			f.scheme = strings.ToLower(value)
+		case "host":
+			f.host = value
+		}
+	}
+	return f
+}
+
+// isPlain reports whether a text has nothing that would end the URL, or the header,
+// that it becomes a part of.
+func isPlain(text string) bool {
+	return !strings.ContainsFunc(text, func(c rune) bool {
+		return c <= ' ' || c >= 0x7f || strings.ContainsRune(`<>"'`+"`;,\\{}|^?#", c)
+	})
 }
