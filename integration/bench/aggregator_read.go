@@ -5,76 +5,11 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
-	"net/url"
 	"path/filepath"
 	"time"
 
 	"github.com/nephoscope/nepho/integration/parts"
 )
-
-// binaryMeasures is the form of answers that is smaller and faster than JSON.
-const binaryMeasures = "application/vnd.nepho.measures"
-
-// queries asks for windows of a minute: 9,070 of one metric, and 1,440 of each of
-// 100.
-func queries(b *bench, tb parts.TB) {
-	const windows, metrics, times = 9070, 100, 200
-	s := startAggregator(tb, 2*time.Second)
-	s.makeMetrics(tb, "bench", metrics, "medium")
-	walks := newSeries(hundredths, metrics)
-	begin := time.Now().Add(-windows * time.Minute).Truncate(time.Minute)
-	for from := 0; from < metrics; from += 10 {
-		s.post(tb, walks.body(s.ids, from, from+10, begin, time.Minute, windows))
-	}
-	b.pause(tb, 5*time.Second) // until closed windows are in blocks
-
-	day := begin.Add((windows - 1440) * time.Minute)
-	end := begin.Add(windows * time.Minute)
-	// What VictoriaMetrics takes for the same, where it takes part.
-	var took [3]float64
-	var err error
-	if b.peers {
-		err = b.attempt(nil, func(tb parts.TB) {
-			v := b.startVictoria(tb)
-			v.fill(tb, metrics, windows, begin)
-			took[0] = v.latency(tb, times, `bench{metric="m0"}`, begin, end)
-			took[1] = v.latency(tb, times, "avg(bench)", day, end)
-			took[2] = v.latency(tb, times, "bench", day, end)
-		})
-	}
-	theirs := func(i int) []peer {
-		if !b.peers {
-			return nil
-		}
-		return []peer{{victoriaName, took[i], err}}
-	}
-
-	span := url.Values{"granularity": {"60"}, "aggregation": {"mean"}}
-	one := "/v1/metric/" + s.ids[0] + "/measures?" + span.Encode()
-	var got [][3]any
-	if err := json.Unmarshal(s.do(tb, http.MethodGet, one, nil, ""), &got); err != nil || len(got) != windows {
-		tb.Fatalf("%d measures, not %d: %v", len(got), windows, err)
-	}
-	p50 := func(name string, must float64, method, path string, body []byte, accept string, peers ...peer) {
-		b.report(name+", p50", "ms", goal{must: must}, []float64{s.latency(tb, times, method, path, body, accept)}, peers...)
-	}
-	const asJSON = "application/json"
-	p50("GET 9,070 measures as JSON", 1.5, http.MethodGet, one, nil, asJSON, theirs(0)...)
-	p50("GET 9,070 measures in binary", 0.3, http.MethodGet, one, nil, binaryMeasures)
-
-	references := ""
-	for _, id := range s.ids {
-		references += " (" + id + " mean)"
-	}
-	path := "/v1/aggregates?" + url.Values{"granularity": {"60"}, "start": {day.UTC().Format("2006-01-02T15:04:05")}}.Encode()
-	ask := func(operations string) []byte {
-		body, _ := json.Marshal(map[string]string{"operations": operations}) // of strings: never fails
-		return body
-	}
-	p50("mean across 100 metrics x 1,440", 1.5, http.MethodPost, path, ask("(aggregate mean (metric"+references+"))"), asJSON, theirs(1)...)
-	p50("100 metrics x 1,440 returned as JSON", 20, http.MethodPost, path, ask("(metric"+references+")"), asJSON, theirs(2)...)
-	s.agent.Stop()
-}
 
 // sizes stores a day of windows of a second, each of one point.
 func sizes(b *bench, tb parts.TB) {

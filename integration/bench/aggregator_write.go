@@ -50,6 +50,18 @@ func measures(b *bench, tb parts.TB) {
 			})
 			peers = append(peers, newPeer(victoriaName, err, theirs))
 		}
+		if b.peers && l.gnocchi {
+			// A tenth of the work is enough to wait for.
+			few := l
+			few.requests, few.all = l.requests/10, l.all/10
+			var theirs float64
+			err := b.attempt(nil, func(tb parts.TB) {
+				s := b.startGnocchi(tb)
+				s.makeMetrics(tb, "bench", few.all, "medium")
+				theirs = b.send(tb, s, few)
+			})
+			peers = append(peers, peer{gnocchiName, theirs, err})
+		}
 		b.report("measures, "+l.name, "measures/CPU-s", goal{must: l.must}, rates, peers...)
 	}
 }
@@ -66,7 +78,11 @@ func (b *bench) send(tb parts.TB, s *store, l load) float64 {
 		s.post(tb, walks.body(s.ids, from, from+l.metrics, at, l.step, l.points))
 	}
 	took := time.Since(begun)
-	b.pause(tb, benchCheckpoint+5*time.Second) // until all is in blocks that can be
+	if s.agent != nil {
+		b.pause(tb, benchCheckpoint+5*time.Second) // until all is in blocks that can be
+	} else {
+		s.drained(b, tb)
+	}
 	used := s.cpu() - cpu
 	n := float64(l.requests * l.metrics * l.points)
 	b.say("  %s: %.2f M measures/CPU-s, sent in %.1f s, %.0f MiB (load average %s)", l.name, n/used.Seconds()/1e6, took.Seconds(), s.pss(), loadAverage())

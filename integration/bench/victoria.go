@@ -111,16 +111,28 @@ func (v *victoria) latency(tb parts.TB, times int, query string, from, to time.T
 	return quantile(took, 0.5)
 }
 
-// fill stores the walks that queries ask for.
-func (v *victoria) fill(tb parts.TB, metrics, windows int, begin time.Time) {
+// fill stores what is asked for.
+func (v *victoria) fill(tb parts.TB, begin time.Time) {
 	tb.Helper()
-	walks := newSeries(hundredths, metrics)
-	for from := 0; from < metrics; from += 10 {
-		body, err := walks.write(from, from+10, begin, time.Minute, windows)
+	walks := newSeries(hundredths, queryMetrics)
+	for from := 0; from < queryMetrics; from += 10 {
+		body, err := walks.write(from, from+10, begin, time.Minute, queryWindows)
 		if err != nil {
 			tb.Fatalf("%v", err)
 		}
 		v.do(tb, http.MethodPost, "/api/v1/write", body)
 	}
 	v.do(tb, http.MethodGet, "/internal/force_flush", nil)
+}
+
+// ask makes all queries a number of times.
+func (v *victoria) ask(tb parts.TB, begin time.Time, times int) answers {
+	tb.Helper()
+	end := begin.Add(queryWindows * time.Minute)
+	day := end.Add(-queryDay * time.Minute)
+	return answers{
+		one:  v.latency(tb, times, `bench{metric="m0"}`, begin, end),
+		mean: v.latency(tb, times, "avg(bench)", day, end),
+		all:  v.latency(tb, times, "bench", day, end),
+	}
 }
