@@ -51,7 +51,7 @@ func TestAppendFloat(t *testing.T) {
 // TestAppendFloatIsShortest compares with package strconv.
 func TestAppendFloatIsShortest(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
-	for range 200_000 {
+	for range 30_000 {
 		v := math.Float64frombits(random.Uint64())
 		switch random.IntN(3) {
 		case 0:
