@@ -87,7 +87,7 @@ type Engine struct {
 	shipping sync.Mutex   // of the next two
 	shipped  wal.Position // what of the log is in pieces
 	pieces   []piece
-	replayed wal.Position // of the last record that was replayed
+	replayed wal.Position // records before it were replayed
 
 	fenced atomic.Pointer[FencedError]
 	closed atomic.Bool

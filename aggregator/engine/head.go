@@ -127,9 +127,10 @@ func (s *shard) write(m *metric, points []window.Point, from func() int64) (late
 	m.state |= touched
 	writable, known := int64(0), false
 	old := s.scratch.late[:0]
-	for i, p := range points {
+	for i := 0; i < len(points); i++ {
+		p := points[i]
 		if p.Time > m.newest {
-			s.append(m, p)
+			i += s.append(m, points[i:]) - 1
 			continue
 		}
 		if !known {
@@ -154,17 +155,25 @@ func (s *shard) write(m *metric, points []window.Point, from func() int64) (late
 	return late, firstLate
 }
 
-// append adds a point that is later than all others.
-func (s *shard) append(m *metric, p window.Point) {
+// append adds those of the points, from the first on, that are later than all others,
+// as many as there is room for in the tail, and at least one. It returns how many.
+func (s *shard) append(m *metric, points []window.Point) int {
 	if m.plain == tailLen {
 		s.packTail(m)
 	}
 	if m.tail == 0 {
 		m.tail = s.tails.get()
 	}
-	s.tails.at(m.tail)[m.plain] = p
-	m.plain++
-	m.newest = p.Time
+	free := s.tails.at(m.tail)[m.plain:]
+	n, newest := 0, m.newest
+	for n < len(points) && n < len(free) && points[n].Time > newest {
+		newest = points[n].Time
+		free[n] = points[n]
+		n++
+	}
+	m.plain += uint8(n)
+	m.newest = newest
+	return n
 }
 
 // insert adds a point that is later than all packed ones, or replaces one.

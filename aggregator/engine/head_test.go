@@ -72,7 +72,7 @@ func (m *plainMetric) write(p *policy.Policy, b *Batch, ref Ref) (late int) {
 
 func TestHeadHoldsWhatWasWritten(t *testing.T) {
 	back := define(4, 3, policy.Definition{Granularity: time.Minute})
-	for seed := range uint64(60) {
+	for seed := range uint64(15) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		h := &head{}
 		a := &applier{head: h, stamps: uint32(r.Uint64())}
@@ -196,17 +196,17 @@ func BenchmarkApply(b *testing.B) {
 				now += int64(points) * 10e9
 			}
 			perHead := 1080 / points
-			b.ReportAllocs()
+			var used time.Duration
 			for i := range b.N {
-				b.StopTimer()
 				if i%perHead == 0 {
 					*h = head{}
 				}
 				next()
-				b.StartTimer()
+				before := cpu()
 				a.apply(&batch, all, new(Outcome))
+				used += cpu() - before
 			}
-			b.ReportMetric(float64(b.N*metrics*points)/b.Elapsed().Seconds()/1e6, "Mpoints/s")
+			b.ReportMetric(float64(b.N*metrics*points)/used.Seconds()/1e6, "Mpoints/CPU-s")
 			b.ReportMetric(float64(h.bytes.Load())/float64(metrics), "B/metric")
 		})
 	}

@@ -132,24 +132,23 @@ func (e *Engine) recoverLog(ctx context.Context, taken bool) error {
 	if err := e.replay(e.log, start.From); err != nil {
 		return err
 	}
-	if e.shipped > e.replayed {
-		// The log lost its end, or never had it, but the copy has it.
-		missing := pieces[:0:0]
-		for _, p := range pieces {
-			if p.to > e.replayed+1 {
-				missing = append(missing, p)
-			}
-		}
-		return e.replayPieces(ctx, missing, max(e.replayed+1, start.From))
+	// If the log has lost its end, the copy may have it.
+	for len(pieces) > 0 && pieces[0].to <= e.replayed {
+		pieces = pieces[1:]
 	}
-	return nil
+	return e.replayPieces(ctx, pieces, start.From)
 }
 
-// replay applies the records of a log from a position on.
+// replay applies the records of a log from a position on, but those that were
+// replayed already.
 func (e *Engine) replay(log *wal.Log, from wal.Position) error {
 	var b Batch
+	done := e.replayed
 	report, err := log.Replay(from, func(p wal.Position, record []byte) error {
-		e.replayed = max(e.replayed, p)
+		if p < done {
+			return nil
+		}
+		e.replayed = p + 1
 		refs, err := readRecord(record, &b)
 		if err != nil {
 			e.damage(walFolder, int64(p), err)

@@ -1,10 +1,7 @@
 package engine
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
 	"math"
@@ -12,10 +9,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/nephoscope/nepho/aggregator/objects"
+	"github.com/nephoscope/nepho/aggregator/objects/objectstest"
 	"github.com/nephoscope/nepho/aggregator/policy"
 	"github.com/nephoscope/nepho/aggregator/window"
 )
@@ -26,8 +25,8 @@ type rig struct {
 	seed     uint64
 	r        *rand.Rand
 	dir      string
-	store    *troubled
-	now      time.Time
+	store    *objectstest.Faulty
+	clock    atomic.Int64
 	options  Options
 	e        *Engine
 	m        *model
@@ -74,17 +73,18 @@ func testPolicies() []*policy.Policy {
 
 func newRig(t *testing.T, seed uint64) *rig {
 	g := &rig{t: t, seed: seed, r: rand.New(rand.NewPCG(seed, 7)), dir: t.TempDir(),
-		now: time.Date(2026, 11, 22, 3, 4, 5, 0, time.UTC), policies: map[uint32]*policy.Policy{}, sure: map[sureKey]int64{}}
+		policies: map[uint32]*policy.Policy{}, sure: map[sureKey]int64{}}
+	g.clock.Store(time.Date(2026, 11, 22, 3, 4, 5, 0, time.UTC).UnixNano())
 	local, err := objects.Local(filepath.Join(g.dir, "objects"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	g.store = &troubled{Store: local}
+	g.store = objectstest.NewFaulty(local, nil)
 	for _, p := range testPolicies() {
 		g.policies[p.ID] = p
 	}
 	g.m = newModel(time.Hour, slices.Collect(maps.Values(g.policies))...)
-	g.options = Options{Objects: g.store, MaxFuture: time.Hour, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return g.now }}
+	g.options = Options{Objects: g.store, MaxFuture: time.Hour, Log: slog.New(slog.DiscardHandler), Now: g.now}
 	g.options.Dir = filepath.Join(g.dir, "local")
 	steps := []int64{1e9, 10e9, 60e9, 333e6, 7777777777}
 	names := slices.Sorted(maps.Keys(shapes))
@@ -95,7 +95,7 @@ func newRig(t *testing.T, seed uint64) *rig {
 		}
 		g.metrics = append(g.metrics, &source{
 			ref: ref, policy: uint32(1 + g.r.IntN(len(g.policies))), step: steps[g.r.IntN(len(steps))],
-			value: shapes[names[g.r.IntN(len(names))]], at: g.now.UnixNano(),
+			value: shapes[names[g.r.IntN(len(names))]], at: g.now().UnixNano(),
 		})
 	}
 	g.open()
@@ -106,6 +106,11 @@ func newRig(t *testing.T, seed uint64) *rig {
 	})
 	return g
 }
+
+func (g *rig) now() time.Time { return time.Unix(0, g.clock.Load()) }
+
+// pass lets some time go by.
+func (g *rig) pass(most time.Duration) { g.clock.Add(g.r.Int64N(int64(most))) }
 
 func (g *rig) fail(format string, args ...any) {
 	g.t.Helper()
@@ -136,8 +141,8 @@ func (g *rig) batch() *Batch {
 			continue
 		}
 		b.Metric(s.ref, s.policy)
-		if s.at < g.now.Add(-5*time.Minute).UnixNano() && g.r.IntN(3) > 0 {
-			s.at = g.now.Add(-time.Duration(g.r.Int64N(int64(5 * time.Minute)))).UnixNano()
+		if s.at < g.now().Add(-5*time.Minute).UnixNano() && g.r.IntN(3) > 0 {
+			s.at = g.now().Add(-time.Duration(g.r.Int64N(int64(5 * time.Minute)))).UnixNano()
 		}
 		for range g.r.IntN(1 + g.r.IntN(60)) {
 			at := s.at
@@ -147,8 +152,8 @@ func (g *rig) batch() *Batch {
 			case 1:
 				at -= s.step * int64(g.r.IntN(40)) // a little late, or the same time again
 			case 2:
-				at = g.now.Add(time.Hour + time.Duration(g.r.Int64N(int64(5*time.Minute))-int64(4*time.Minute))).UnixNano()
-				if at <= g.now.Add(time.Hour).UnixNano() && g.r.IntN(20) > 0 {
+				at = g.now().Add(time.Hour + time.Duration(g.r.Int64N(int64(5*time.Minute))-int64(4*time.Minute))).UnixNano()
+				if at <= g.now().Add(time.Hour).UnixNano() && g.r.IntN(20) > 0 {
 					at += int64(10 * time.Minute)
 				}
 			default:
@@ -157,8 +162,8 @@ func (g *rig) batch() *Batch {
 					s.at += g.r.Int64N(int64(10 * time.Minute)) // a gap
 				}
 			}
-			if s.at > g.now.Add(30*time.Minute).UnixNano() {
-				g.now = time.Unix(0, s.at)
+			if s.at > g.now().Add(30*time.Minute).UnixNano() {
+				g.clock.Store(s.at)
 			}
 			b.Point(at, s.value(g.r, s.n))
 			s.n++
@@ -177,7 +182,7 @@ func (g *rig) write(b *Batch) {
 	if err != nil {
 		g.fail("write: %v", err)
 	}
-	accepted, late, future, forgotten := g.m.write(g.now, b)
+	accepted, late, future, forgotten := g.m.write(g.now(), b)
 	if got.Accepted != accepted || got.Late != late || got.Future != future || got.Forgotten != forgotten {
 		g.fail("outcome %+v, want %d accepted, %d late, %d future, %d forgotten", got, accepted, late, future, forgotten)
 	}
@@ -196,7 +201,7 @@ func (g *rig) compare() {
 		p := g.policies[s.policy]
 		for _, d := range p.Definitions {
 			queries = append(queries, Query{s.ref, d.Granularity, p.Methods, math.MinInt64, math.MaxInt64})
-			from := g.now.UnixNano() - g.r.Int64N(int64(6*time.Hour))
+			from := g.now().UnixNano() - g.r.Int64N(int64(6*time.Hour))
 			list := p.Methods.List()
 			queries = append(queries, Query{s.ref, d.Granularity, policy.SetOf(list[g.r.IntN(len(list))]), from, from + g.r.Int64N(int64(2*time.Hour))})
 		}
@@ -315,7 +320,7 @@ func (g *rig) forget() {
 	g.m.forget([]Ref{s.ref})
 	b := &Batch{}
 	b.Metric(s.ref, s.policy)
-	b.Point(g.now.UnixNano(), 1)
+	b.Point(g.now().UnixNano(), 1)
 	g.write(b)
 	g.metrics = slices.Delete(g.metrics, i, i+1)
 	g.gone = append(g.gone, s)
@@ -332,12 +337,29 @@ func (g *rig) crash() {
 	g.done("crash")
 }
 
+// move opens the store from another, empty folder, after the log was copied to it.
+func (g *rig) move() {
+	g.t.Helper()
+	if err := g.e.ship(g.t.Context()); err != nil {
+		g.fail("ship: %v", err)
+	}
+	if err := g.e.free(); err != nil {
+		g.fail("free: %v", err)
+	}
+	g.options.Dir = filepath.Join(g.dir, fmt.Sprint("node", len(g.steps)))
+	g.open()
+	g.done("move")
+}
+
 // fork opens a copy of the folder, as a crash of the machine would have left it,
 // and goes on with that.
 func (g *rig) fork() {
 	g.t.Helper()
 	to := filepath.Join(g.dir, fmt.Sprint("fork", len(g.steps)))
-	if err := os.CopyFS(to, os.DirFS(g.options.Dir)); err != nil {
+	if err := os.CopyFS(filepath.Join(to, walFolder), os.DirFS(filepath.Join(g.options.Dir, walFolder))); err != nil {
+		g.fail("copy: %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(to, ownerFile), []byte(g.e.owner), 0o600); err != nil {
 		g.fail("copy: %v", err)
 	}
 	if err := g.e.free(); err != nil {
@@ -346,47 +368,4 @@ func (g *rig) fork() {
 	g.options.Dir = to
 	g.open()
 	g.done("fork")
-}
-
-// troubled is a store that can fail.
-type troubled struct {
-	objects.Store
-	// trouble is called before a change, and tells whether it fails, and if so, whether it happens
-	// nevertheless. It may be nil.
-	trouble func(op, name string) (fails, happens bool)
-}
-
-var errTrouble = errors.New("the store has a problem")
-
-func (s *troubled) change(op, name string, f func() error) error {
-	if s.trouble == nil {
-		return f()
-	}
-	fails, happens := s.trouble(op, name)
-	if !fails {
-		return f()
-	}
-	if happens {
-		if err := f(); err != nil {
-			return err
-		}
-	}
-	return errTrouble
-}
-
-func (s *troubled) Put(ctx context.Context, name string, r io.Reader, size int64) error {
-	return s.change("put", name, func() error { return s.Store.Put(ctx, name, r, size) })
-}
-
-func (s *troubled) Replace(ctx context.Context, name string, old objects.Version, data []byte) (v objects.Version, err error) {
-	err = s.change("replace", name, func() error {
-		var err error
-		v, err = s.Store.Replace(ctx, name, old, data)
-		return err
-	})
-	return v, err
-}
-
-func (s *troubled) Delete(ctx context.Context, name string) error {
-	return s.change("delete", name, func() error { return s.Store.Delete(ctx, name) })
 }

@@ -114,7 +114,7 @@ func (e *Engine) replayPieces(ctx context.Context, pieces []piece, from wal.Posi
 		return err
 	}
 	defer log.Close()
-	return e.replay(log, from)
+	return e.replay(log, max(from, pieces[0].from))
 }
 
 func (e *Engine) fetch(ctx context.Context, name, path string) error {
