@@ -205,8 +205,23 @@ func (s *session) prepare(ctx context.Context, query string) (*sql.Stmt, error) 
 	return stmt, nil
 }
 
+// checkArgs refuses texts that PostgreSQL can't hold, for both.
+func checkArgs(args []any) error {
+	for _, arg := range args {
+		if text, ok := arg.(string); ok {
+			if err := checkText(fmt.Sprintf("%q", text), text); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // query runs a statement that gives rows. Its text is one of not very many.
 func (s *session) query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	if err := checkArgs(args); err != nil {
+		return nil, err
+	}
 	if s.dialect.numbered {
 		return s.queryOnce(ctx, query, args...)
 	}
@@ -219,6 +234,9 @@ func (s *session) query(ctx context.Context, query string, args ...any) (*sql.Ro
 
 // queryOnce runs a statement that is hardly ever the same.
 func (s *session) queryOnce(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	if err := checkArgs(args); err != nil {
+		return nil, err
+	}
 	if s.dialect.numbered {
 		query = number(query)
 	}
@@ -231,6 +249,9 @@ func (s *session) exec(ctx context.Context, query string, args ...any) (int64, e
 		r   sql.Result
 		err error
 	)
+	if err := checkArgs(args); err != nil {
+		return 0, err
+	}
 	if s.dialect.numbered {
 		r, err = s.conn.ExecContext(ctx, number(query), args...)
 	} else {

@@ -1,0 +1,3 @@
+package index
+
+const childEnv = "NEPHO_INDEX_TEST_CHILD"

@@ -1,0 +1,238 @@
+package index
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/nephoscope/nepho/aggregator/engine"
+)
+
+// Cached is [Index.Lookup] of one metric in memory only. It does not allocate.
+func (x *Index) Cached(id uuid.UUID) (*Entry, bool) { return x.cache.byID.get(id) }
+
+// Lookup finds metrics by id and appends their entries to into. Those in memory
+// cost a look into a map, others one query for all. Metrics that are not there, or
+// were deleted, have a nil entry.
+func (x *Index) Lookup(ctx context.Context, ids []uuid.UUID, into []*Entry) ([]*Entry, error) {
+	return lookup(ctx, x, &x.cache.byID, ids, into, func(id uuid.UUID) uuid.UUID { return id },
+		func(ctx context.Context, s *session, missing []uuid.UUID, found func(uuid.UUID, *Entry)) error {
+			query := entryQuery + "m.deleted_at IS NULL AND m.id IN " + places("?", len(missing))
+			rows, err := s.query(ctx, query, s.ids(missing)...)
+			return x.scanEntries(rows, err, func(e *Entry, _ Name) { found(e.ID, e) })
+		})
+}
+
+// LookupRefs is [Index.Lookup] by the engine's numbers: the change feed tells of these.
+func (x *Index) LookupRefs(ctx context.Context, refs []engine.Ref, into []*Entry) ([]*Entry, error) {
+	return lookup(ctx, x, &x.cache.byRef, refs, into, func(r engine.Ref) engine.Ref { return r },
+		func(ctx context.Context, s *session, missing []engine.Ref, found func(engine.Ref, *Entry)) error {
+			query := entryQuery + "m.deleted_at IS NULL AND m.ref IN " + places("?", len(missing))
+			rows, err := s.query(ctx, query, refArgs(missing)...)
+			return x.scanEntries(rows, err, func(e *Entry, _ Name) { found(e.Ref, e) })
+		})
+}
+
+// Name is a metric by its resource.
+type Name struct {
+	Resource uuid.UUID
+	Metric   string
+}
+
+// LookupNames is [Index.Lookup] by resource and name.
+func (x *Index) LookupNames(ctx context.Context, names []Name, into []*Entry) ([]*Entry, error) {
+	return lookup(ctx, x, &x.cache.byName, names, into,
+		func(n Name) nameKey { return x.cache.nameKey(n.Resource, n.Metric) }, x.findNames)
+}
+
+// findNames reads entries by resource and name.
+func (x *Index) findNames(ctx context.Context, s *session, names []Name, found func(Name, *Entry)) error {
+	rows, err := s.query(ctx, "SELECT "+entryColumns+" FROM "+s.dialect.names(len(names))+
+		" JOIN metric m ON m.resource = w.column1 AND m.name = w.column2 LEFT JOIN resource r ON r.id = m.resource", s.nameArgs(names)...)
+	return x.scanEntries(rows, err, func(e *Entry, n Name) { found(n, e) })
+}
+
+// names is a table w of n names of metrics: column1 is the resource, column2 the name.
+func (d *dialect) names(n int) string {
+	return "(VALUES " + listed("("+d.idPlace+","+d.textPlace+")", n) + ") AS w"
+}
+
+func (s *session) nameArgs(names []Name) []any {
+	args := make([]any, 0, 2*len(names))
+	for _, n := range names {
+		name := n.Metric
+		if checkText("", name) != nil {
+			name = "" // which no resource's metric has, nor that one
+		}
+		args = append(args, s.dialect.id(n.Resource), name)
+	}
+	return args
+}
+
+const (
+	entryColumns = `m.id, m.ref, m.policy, (SELECT name FROM creator c WHERE c.id = m.creator), r.project_id, m.resource, m.name`
+	entryQuery   = "SELECT " + entryColumns + " FROM metric m LEFT JOIN resource r ON r.id = m.resource WHERE "
+)
+
+func (x *Index) scanEntries(rows *sql.Rows, err error, f func(*Entry, Name)) error {
+	return each(rows, err, func(rows *sql.Rows) error {
+		var (
+			e                      Entry
+			creator, project, name sql.NullString
+			resource               uuid.NullUUID
+		)
+		if err := rows.Scan(&e.ID, &e.Ref, &e.PolicyID, &creator, &project, &resource, &name); err != nil {
+			return err
+		}
+		e.Creator, e.Project = x.cache.texts.same(creator.String), x.cache.texts.same(project.String)
+		f(&e, Name{resource.UUID, name.String})
+		return nil
+	})
+}
+
+// lookup finds entries in a table, and what is not there with find, which is asked
+// for a bounded number at a time.
+func lookup[T, K comparable](ctx context.Context, x *Index, t *table[K], wanted []T, into []*Entry, key func(T) K,
+	find func(context.Context, *session, []T, func(T, *Entry)) error) ([]*Entry, error) {
+	start, missing := len(into), []T(nil)
+	for _, w := range wanted {
+		e, ok := t.get(key(w))
+		into = append(into, e)
+		if !ok {
+			missing = append(missing, w)
+		}
+	}
+	if missing == nil {
+		return into, nil
+	}
+	found := make(map[T]*Entry, len(missing))
+	m := t.moment()
+	err := x.database.views.with(ctx, func(s *session) error {
+		for _, chunk := range padded(missing) {
+			if err := find(ctx, s, chunk, func(w T, e *Entry) { found[w] = e }); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return into[:start], fmt.Errorf("cannot look up metrics: %w", err)
+	}
+	for _, e := range found {
+		if err := x.know(ctx, e.PolicyID); err != nil {
+			return into[:start], err
+		}
+	}
+	for i, w := range wanted {
+		if into[start+i] == nil {
+			into[start+i] = found[w]
+		}
+	}
+	for w, e := range found {
+		t.put(m, key(w), e)
+	}
+	return into, nil
+}
+
+// chunkSizes are how many things one statement is about: only so many, since each
+// is another statement to prepare.
+var chunkSizes = []int{256, 32, 4, 1}
+
+// padded cuts a list into pieces of these sizes, the last of which says its last
+// thing again and again until it has one: for questions, where that does no harm.
+func padded[T any](list []T) [][]T {
+	var pieces [][]T
+	for i, size := range chunkSizes {
+		for len(list) >= size {
+			pieces = append(pieces, list[:size])
+			list = list[size:]
+		}
+		if i+1 < len(chunkSizes) && len(list) > chunkSizes[i+1] {
+			list = slices.Clip(list)
+			for last := list[len(list)-1]; len(list) < size; {
+				list = append(list, last)
+			}
+			return append(pieces, list)
+		}
+	}
+	return pieces
+}
+
+// chunks cuts a list into pieces of these sizes.
+func chunks[T any](list []T) [][]T {
+	var pieces [][]T
+	for _, size := range chunkSizes {
+		for len(list) >= size {
+			pieces = append(pieces, list[:size])
+			list = list[size:]
+		}
+	}
+	return pieces
+}
+
+// places is a list of placeholders in parentheses.
+func places(place string, n int) string { return "(" + listed(place, n) + ")" }
+
+// listed repeats a text with commas between.
+func listed(text string, n int) string {
+	b := make([]byte, 0, n*(len(text)+1))
+	for range n {
+		b = append(append(b, text...), ',')
+	}
+	return string(b[:len(b)-1])
+}
+
+// ids are UUIDs as arguments.
+func (s *session) ids(ids []uuid.UUID) []any {
+	args := make([]any, len(ids))
+	for i, id := range ids {
+		args[i] = s.dialect.id(id)
+	}
+	return args
+}
+
+func refArgs(refs []engine.Ref) []any {
+	args := make([]any, len(refs))
+	for i, r := range refs {
+		args[i] = int64(r)
+	}
+	return args
+}
+
+// Alive reports of each ref whether its metric is there and not marked as deleted.
+func (x *Index) Alive(ctx context.Context, refs []engine.Ref) ([]bool, error) {
+	alive := make(map[engine.Ref]bool, len(refs))
+	err := x.database.views.with(ctx, func(s *session) error {
+		for _, chunk := range padded(refs) {
+			rows, err := s.query(ctx, "SELECT ref FROM metric WHERE deleted_at IS NULL AND ref IN "+places("?", len(chunk)), refArgs(chunk)...)
+			err = each(rows, err, func(rows *sql.Rows) error {
+				var r engine.Ref
+				err := rows.Scan(&r)
+				alive[r] = true
+				return err
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("cannot see which metrics are there: %w", err)
+	}
+	list := make([]bool, len(refs))
+	for i, r := range refs {
+		list[i] = alive[r]
+	}
+	return list, nil
+}
+
+// unique is a list without doubles, sorted.
+func unique[T any](list []T, compare func(a, b T) int) []T {
+	list = slices.Clone(list)
+	slices.SortFunc(list, compare)
+	return slices.CompactFunc(list, func(a, b T) bool { return compare(a, b) == 0 })
+}
