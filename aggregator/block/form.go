@@ -23,6 +23,10 @@ const (
 	forms
 )
 
+// nearDecimals is set in the exponent of decimals that are such but for their last
+// bits, as in column.AppendFloats: another column follows, how many numbers each value is above its decimal.
+const nearDecimals = 0x20
+
 var formNames = [forms]string{"values", "same as", "less mean", "less", "less before's", "less change of", "share and rest"}
 
 func (f form) String() string { return formNames[f] }

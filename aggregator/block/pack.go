@@ -27,8 +27,10 @@ type packing struct {
 	values   []float64
 	filled   []float64 // buffer of values that had to be replaced
 	ints     []int64   // values times 10^exponent
+	ulps     []int64   // of near ones: how many numbers each value is above its decimal
 	exponent int
 	decimal  bool // ints are there
+	near     bool // so are ulps
 	same     bool // as another column, and stored as that
 }
 
@@ -63,7 +65,7 @@ func (p *packer) segment(dst []byte, ref uint64, f *window.Frame, i, j int) []by
 // and become like their neighbours.
 func (p *packer) load(c window.Column, values []float64) {
 	col := &p.columns[c]
-	col.values, col.exponent, col.decimal, col.same = values, 0, false, false
+	col.values, col.exponent, col.decimal, col.near, col.same = values, 0, false, false, false
 	if !c.IsRate() || c.Plain() == window.Count {
 		return
 	}
@@ -103,8 +105,12 @@ func (p *packer) scale(count window.Column, least int) (exponent int) {
 		}
 	}
 	for _, c := range p.order {
-		if c.IsRate() == count.IsRate() && c.Percentile() > 0 {
-			p.scaleOne(c, exponent)
+		if c.IsRate() == count.IsRate() && c.Percentile() > 0 && !p.scaleOne(c, exponent) {
+			// They were interpolated, so they are decimals but for the last bits.
+			col := &p.columns[c]
+			col.ulps = resize(col.ulps, len(col.values))
+			col.exponent, col.near = column.ScaleNear(exponent, col.values, col.ints, col.ulps)
+			col.decimal = col.near
 		}
 	}
 
@@ -147,28 +153,43 @@ func (p *packer) column(dst []byte, c window.Column, earlier []window.Column) []
 		}
 	}
 	if !col.decimal {
-		least := 0
-		if c.Plain() == window.Deviation {
-			// It is one of squares.
-			if sum := p.columns[of(c, window.Sum)]; p.has(of(c, window.Sum)) && sum.decimal {
-				least = min(2*sum.exponent, 2*column.MaxExponent)
-			}
-		}
-		p.body = column.AppendFloatsFrom(least, p.body[:0], col.values)
-		return appendBody(append(dst, byte(formOwn)), p.body)
+		return p.own(dst, c)
 	}
-
 	b := p.choose(c, earlier)
+	var ulps column.Plan
+	if col.near {
+		// As bits they would take some 6 bytes a value.
+		if ulps = column.PlanInts(col.ulps); b.plan.Size()+ulps.Size() > 5*len(col.values) {
+			col.decimal = false
+			return p.own(dst, c)
+		}
+	}
 	p.body = p.body[:0]
 	if b.form.refers() {
 		p.body = append(p.body, byte(b.other))
 	}
-	p.body = append(p.body, byte(col.exponent))
-	p.body = b.plan.Append(p.body, b.ints)
-	if b.form == formShare {
+	exponent := byte(col.exponent)
+	if col.near {
+		exponent |= nearDecimals
+	}
+	p.body = b.plan.Append(append(p.body, exponent), b.ints)
+	switch {
+	case b.form == formShare:
 		p.body = column.AppendInts(p.body, p.rest)
+	case col.near:
+		p.body = ulps.Append(p.body, col.ulps)
 	}
 	return appendBody(append(dst, byte(b.form)), p.body)
+}
+
+// own appends a column that is not made of integers.
+func (p *packer) own(dst []byte, c window.Column) []byte {
+	least := 0
+	if sum := &p.columns[of(c, window.Sum)]; c.Plain() == window.Deviation && p.has(of(c, window.Sum)) && sum.decimal {
+		least = min(2*sum.exponent, 2*column.MaxExponent) // it is one of squares
+	}
+	p.body = column.AppendFloatsFrom(least, p.body[:0], p.columns[c].values)
+	return appendBody(append(dst, byte(formOwn)), p.body)
 }
 
 func appendBody(dst, body []byte) []byte {

@@ -57,9 +57,11 @@ type packed struct {
 	column   window.Column
 	form     form
 	body     []byte
-	ints     []int64 // once unpacked
+	unpacked bool // so the following are set
+	ints     []int64
 	exponent int
-	unpacked bool
+	near     bool
+	ulps     []int64
 }
 
 var (
@@ -181,7 +183,11 @@ func (u *unpacker) valuesAt(at, i, j int, v []float64) error {
 		if err := u.unpack(at); err != nil {
 			return err
 		}
-		column.Unscale(c.ints[i:j], c.exponent, v)
+		if c.near {
+			column.UnscaleNear(c.ints[i:j], c.exponent, c.ulps[i:j], v)
+		} else {
+			column.Unscale(c.ints[i:j], c.exponent, v)
+		}
 		return nil
 	}
 	whole := v[:0]
@@ -243,13 +249,19 @@ func (u *unpacker) unpack(at int) error {
 	if len(body) == 0 {
 		return errShort
 	}
-	c.exponent, body = int(body[0]), body[1:]
+	c.near = body[0]&nearDecimals != 0
+	c.exponent, body = int(body[0]&^nearDecimals), body[1:]
 	if c.exponent > 2*column.MaxExponent {
 		return errors.New("its exponent is unknown, or it is not made of integers")
 	}
 	var err error
 	if c.ints, body, err = column.Ints(body, u.windows, c.ints[:0]); err != nil {
 		return err
+	}
+	if c.near {
+		if c.ulps, body, err = column.Ints(body, u.windows, c.ulps[:0]); err != nil {
+			return err
+		}
 	}
 	var o *packed
 	switch {

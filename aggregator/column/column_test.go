@@ -147,12 +147,14 @@ func floatColumns() map[string][]float64 {
 	columns["some are no decimals"] = make([]float64, 1000)
 	columns["single precision"] = make([]float64, 1000)
 	columns["more decimals later"] = make([]float64, 1000)
+	columns["calculated"] = make([]float64, 1000)
 	for i := range 1000 {
 		columns["random bits"][i] = math.Float64frombits(r.Uint64())
 		columns["some are no decimals"][i] = float64(r.IntN(1000)) / 100
 		if r.IntN(50) == 0 {
 			columns["some are no decimals"][i] = oddFloats[r.IntN(len(oddFloats))]
 		}
+		columns["calculated"][i] = float64(r.IntN(2000)-1000)/100 + float64(r.IntN(1000))/1000*0.5
 		columns["single precision"][i] = float64(float32(50 + r.NormFloat64()))
 		columns["more decimals later"][i] = math.Round(r.Float64()*1e9) / tens[i/120+1] / tens[8-i/120]
 	}
@@ -194,6 +196,21 @@ func TestFewOddValuesAreCheap(t *testing.T) {
 	v[17], v[800], v[4000] = math.NaN(), 1.0/3, math.Copysign(0, -1)
 	if got := len(AppendFloats(nil, v)); got > plain+60 {
 		t.Errorf("%d bytes with three odd values, %d without", got, plain)
+	}
+}
+
+// Decimals that lost their last bits in calculations are not much larger than others.
+func TestCalculatedDecimalsAreCheap(t *testing.T) {
+	a, b := shapes(4096)["cpu2"], shapes(4096)["cpu2"]
+	v := make([]float64, len(a))
+	for i := range v {
+		v[i] = a[i] + (b[(i+1)%len(b)]-a[i])*0.75
+	}
+	if _, ok := Scale(v, make([]int64, len(v))); ok {
+		t.Fatal("these are just decimals")
+	}
+	if got := float64(len(AppendFloats(nil, v))) / float64(len(v)); got > 2 {
+		t.Errorf("%.3f B a value", got)
 	}
 }
 
@@ -394,5 +411,25 @@ func BenchmarkScale(b *testing.B) {
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(v)), "ns/value")
 		})
+	}
+}
+
+func TestDescribe(t *testing.T) {
+	for _, c := range []struct {
+		v    []float64
+		want string
+	}{
+		{[]float64{7, 7, 7, 7}, "constant"},
+		{[]float64{1, 2, 3, 4}, "constant differences"},
+		{[]float64{0.25, 0.5, 0.75, 1.5, 4, 4.25, 4.5}, "2 decimals, differences of 25"},
+		{[]float64{0.25}, "2 decimals, constant"},
+		{shapes(1000)["cpuf"], "bits, differences"},
+		{append(shapes(1000)["cpu2"], math.NaN()), "2 decimals, differences, some not"},
+		{slices.Repeat([]float64{1, 1, 1, 1, 1, 1, 1, 1, 1, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9}, 5), "runs"},
+		{nil, "damaged"},
+	} {
+		if got := Describe(AppendFloats(nil, c.v), len(c.v)); got != c.want {
+			t.Errorf("%d values: %q, want %q", len(c.v), got, c.want)
+		}
 	}
 }

@@ -8,17 +8,18 @@ import (
 )
 
 // First byte of a column of floating-point numbers: the exponent of decimals, or
-// bitwise. A column of integers follows.
+// bitwise, and a flag. A column of integers follows.
 const (
+	near    = 0x20 // to decimals: another column of integers follows, how many numbers each is above the decimal
 	bitwise = 0x40 // integers in the order of the numbers, made of their bits
-	patched = 0x80 // of decimals: those that are none follow: their number, and of each the distance from the one before and its bits
+	patched = 0x80 // decimals but for some, which follow: how many, and of each the distance from the one before and the bits
 )
 
 var scratch = sync.Pool{New: func() any { return new(buffers) }}
 
 type buffers struct {
-	ints []int64
-	odd  []int
+	ints, ulps, bits []int64
+	odd              []int
 }
 
 // AppendFloats appends v, packed, to dst. Each value comes back bit for bit, which
@@ -39,11 +40,7 @@ func AppendFloatsFrom(least int, dst []byte, v []float64) []byte {
 	// One that is no decimal takes 9 bytes: as much as some ten decimals save.
 	e, b.odd, ok = scale(least, v, b.ints, b.odd[:0], len(v)/16)
 	if !ok {
-		dst = append(dst, bitwise)
-		for i, x := range v {
-			b.ints[i] = ordered(x)
-		}
-		return AppendInts(dst, b.ints)
+		return b.appendUneven(least, dst, v)
 	}
 	if len(b.odd) == 0 {
 		return AppendInts(append(dst, byte(e)), b.ints)
@@ -59,15 +56,22 @@ func AppendFloatsFrom(least int, dst []byte, v []float64) []byte {
 	return dst
 }
 
-// ordered is an integer made of the bits of x, in the order of the numbers: of close
-// numbers the integers are close.
-func ordered(x float64) int64 {
-	b := int64(math.Float64bits(x))
-	return b ^ int64(uint64(b>>63)>>1)
-}
-
-func unordered(i int64) float64 {
-	return math.Float64frombits(uint64(i ^ int64(uint64(i>>63)>>1)))
+// appendUneven appends numbers many of which are no decimals.
+func (b *buffers) appendUneven(least int, dst []byte, v []float64) []byte {
+	b.bits = slices.Grow(b.bits[:0], len(v))[:len(v)]
+	for i, x := range v {
+		b.bits[i] = ordered(x)
+	}
+	p := PlanInts(b.bits)
+	b.ulps = slices.Grow(b.ulps[:0], len(v))[:len(v)]
+	if e, ok := ScaleNear(least, v, b.ints, b.ulps); ok {
+		ints, ulps := PlanInts(b.ints), PlanInts(b.ulps)
+		if ints.Size()+ulps.Size() < p.Size() {
+			dst = ints.Append(append(dst, byte(e)|near), b.ints)
+			return ulps.Append(dst, b.ulps)
+		}
+	}
+	return p.Append(append(dst, bitwise), b.bits)
 }
 
 // Floats appends the n numbers that src begins with to dst, and gives what follows
@@ -79,47 +83,65 @@ func Floats(src []byte, n int, dst []float64) (v []float64, rest []byte, err err
 	if len(src) == 0 {
 		return dst, nil, ErrDamaged
 	}
-	kind, isPatched := src[0]&^patched, src[0]&patched != 0
+	kind, flag := src[0]&^(near|patched), src[0]&(near|patched)
 	r, ok := openInts(src[1:], n)
-	if !ok || kind != bitwise && int(kind) >= len(tens) {
+	if !ok || kind != bitwise && int(kind) >= len(tens) || flag == near|patched || flag != 0 && kind == bitwise {
 		return dst, nil, ErrDamaged
 	}
 	v = slices.Grow(dst, n)[:len(dst)+n]
-	var ints [blockLength]int64
-	for out := v[len(dst):]; len(out) > 0; {
-		k := r.next(ints[:])
-		if k == 0 {
-			return dst, nil, ErrDamaged
+	ok = r.floats(v[len(dst):], kind)
+	rest = r.src
+	switch {
+	case ok && flag == near:
+		if r, ok = openInts(rest, n); ok {
+			ok = r.floats(v[len(dst):], near)
 		}
-		if kind == bitwise {
-			for i, m := range ints[:k] {
-				out[i] = unordered(m)
-			}
-		} else {
-			Unscale(ints[:k], int(kind), out)
-		}
-		out = out[k:]
+		rest = r.src
+	case ok && flag == patched:
+		rest, ok = patch(rest, v[len(dst):])
 	}
-	if isPatched && !patch(&r.src, v[len(dst):]) {
+	if !ok {
 		return dst, nil, ErrDamaged
 	}
-	return v, r.src, nil
+	return v, rest, nil
+}
+
+// floats makes numbers of the integers that are left: those that have the exponent
+// or the bits that kind tells, or, if it is near, those that are so many above v.
+func (r *intReader) floats(v []float64, kind byte) bool {
+	var ints [blockLength]int64
+	for len(v) > 0 {
+		k := r.next(ints[:])
+		switch {
+		case k == 0:
+			return false
+		case kind == near:
+			move(v[:k], ints[:k])
+		case kind == bitwise:
+			for i, m := range ints[:k] {
+				v[i] = unordered(m)
+			}
+		default:
+			Unscale(ints[:k], int(kind), v)
+		}
+		v = v[k:]
+	}
+	return true
 }
 
 // patch reads the values that are no decimals.
-func patch(src *[]byte, v []float64) bool {
-	n, rest, ok := unsigned(*src)
+func patch(src []byte, v []float64) (rest []byte, ok bool) {
+	n, rest, ok := unsigned(src)
 	i := uint64(0)
 	for ; n > 0 && ok; n-- {
 		var distance uint64
 		distance, rest, ok = unsigned(rest)
 		i += distance
 		if !ok || distance >= uint64(len(v)) || i >= uint64(len(v)) || len(rest) < 8 {
-			return false
+			return nil, false
 		}
 		v[i] = math.Float64frombits(binary.LittleEndian.Uint64(rest))
 		rest = rest[8:]
 	}
-	*src = rest
-	return ok
+	return rest, ok
 }

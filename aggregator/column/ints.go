@@ -59,7 +59,7 @@ func (p *Plan) Append(dst []byte, v []int64) []byte {
 // PlanInts finds how to pack v, without doing it. It is for those who have several
 // columns to choose from.
 func PlanInts(v []int64) Plan {
-	best := Plan{factor: 1, size: 4}
+	best := Plan{factor: 1, size: 3}
 	if constantDifference(v) {
 		best.form, best.constant = formDifferences, true
 		if len(v) > 1 {
@@ -156,7 +156,7 @@ func (p *Plan) findCentre(v []int64) int64 {
 	return sample[k/2]
 }
 
-// estimate is roughly how many bytes v will take; of a long column only some parts are
+// estimate is roughly how many bytes v will take beside its first integer; of a long column only some parts are
 // looked at.
 func (p *Plan) estimate(v []int64) int {
 	const look = blockLength / 2
@@ -173,7 +173,11 @@ func (p *Plan) estimate(v []int64) int {
 		size += planBlock(part, p.centre).bits
 		seen += len(part)
 	}
-	return 4 + int(float64(size)/float64(seen)*float64(n)/8) + n/blockLength
+	front := 2 + signedBits(p.centre)/8
+	if p.form == formSlopes {
+		front += signedBits((v[1]-v[0])/p.factor) / 8
+	}
+	return front + int(float64(size)/float64(seen)*float64(n)/8) + n/blockLength
 }
 
 func (p *Plan) append(dst []byte, v []int64) []byte {

@@ -120,7 +120,7 @@ func growExponent(x float64, e int, before []int64) (exponent int, m int64, ok b
 		}
 		factor := int64(tens[higher-e])
 		for _, b := range before {
-			if b >= limit/factor || -b >= limit/factor {
+			if b > limit/factor || -b > limit/factor {
 				return 0, 0, false
 			}
 		}
