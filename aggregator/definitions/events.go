@@ -1,7 +1,7 @@
 package definitions
 
 import (
-	"maps"
+	"fmt"
 	"slices"
 	"time"
 
@@ -69,25 +69,14 @@ func (d *Definitions) Actions(e *sdk.Event, wrong func(what string, err error)) 
 
 // traits gives the attributes that an event's traits tell.
 func (t *Type) traits(e *sdk.Event, wrong func(what string, err error)) map[string]any {
-	var made map[string]any
-	for _, name := range slices.Sorted(maps.Keys(t.events.Attributes)) {
-		v := trait(e, t.events.Attributes[name]...)
-		if v == nil {
-			continue
-		}
-		for i := range t.Attributes {
-			a := &t.Attributes[i]
-			if a.Name != name {
-				continue
-			}
-			if v, err := a.value(v); err != nil {
-				wrong(name, err)
-			} else {
-				if made == nil {
-					made = map[string]any{}
-				}
-				made[name] = v
-			}
+	if len(t.events.Attributes) == 0 {
+		return nil
+	}
+	made := map[string]any{}
+	for i := range t.Attributes {
+		a := &t.Attributes[i]
+		if v := trait(e, t.events.Attributes[a.Name]...); v != nil {
+			a.set(made, v, wrong)
 		}
 	}
 	return made
@@ -106,10 +95,10 @@ func trait(e *sdk.Event, names ...string) any {
 }
 
 func textTrait(e *sdk.Event, names ...string) string {
-	if v := trait(e, names...); v != nil {
-		if s, err := text(v); err == nil {
-			return s
-		}
+	switch v := trait(e, names...).(type) {
+	case nil, float64, time.Time:
+		return "" // such are no ids
+	default:
+		return fmt.Sprint(v)
 	}
-	return ""
 }

@@ -124,7 +124,7 @@ var attributeName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$`)
 // reserved are the names of attributes that every resource has.
 var reserved = []string{
 	"id", "type", "metrics", "revision", "revision_start", "revision_end", "started_at", "ended_at", "user_id", "project_id",
-	"created_by_user_id", "created_by_project_id", "get_metric", "creator", "original_resource_id",
+	"created_by_user_id", "created_by_project_id", "get_metric", "creator", "original_resource_id", "lifespan",
 }
 
 // Validate implements the check of options.
