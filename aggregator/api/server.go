@@ -77,13 +77,14 @@ func (o *Options) setDefaults() {
 type Server struct {
 	o      Options
 	mux    *http.ServeMux
+	ending chan struct{}             // closed when answers without end have to end
 	routed map[string]*resourceRoute // by the pattern of the path
 }
 
 // New makes a server.
 func New(o Options) *Server {
 	o.setDefaults()
-	s := &Server{o: o, mux: http.NewServeMux(), routed: map[string]*resourceRoute{}}
+	s := &Server{o: o, mux: http.NewServeMux(), ending: make(chan struct{}), routed: map[string]*resourceRoute{}}
 	s.routes()
 	// Paths that no pattern matches.
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
@@ -150,6 +151,7 @@ func (s *Server) handle(pattern string, h handler, options ...option) {
 // routes has one line per file of handlers.
 func (s *Server) routes() {
 	s.rootRoutes()
+	s.descriptionRoutes()
 	s.policyRoutes()
 	s.ruleRoutes()
 	s.typeRoutes()
