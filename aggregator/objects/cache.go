@@ -183,7 +183,7 @@ func (f *cachedFile) read(b []byte, offset int64) (int, error) {
 		c.recent.MoveToFront(e)
 		c.mu.Unlock()
 		b = b[:min(int64(len(b)), f.pageSizeAt(key.number)-within)]
-		err := readPage(filepath.Join(c.dir, key.file()), key, f.pageSizeAt(key.number), b, within)
+		err := openPage(filepath.Join(c.dir, key.file()), key, f.pageSizeAt(key.number), b, within)
 		if err != nil {
 			c.drop(key, e, err)
 			return 0, nil // comes again, and finds no page

@@ -92,17 +92,21 @@ func (l *local) Put(ctx context.Context, name string, r io.Reader, size int64) (
 	if err != nil {
 		return err
 	}
-	// A Delete may remove a folder that has become empty.
-	for range 100 {
-		if err = makeFolders(filepath.Dir(to)); err != nil {
-			break
-		}
-		if err = renameToNew(from, to); !errors.Is(err, fs.ErrNotExist) {
-			break
-		}
-	}
-	if errors.Is(err, fs.ErrExist) {
+	if err = place(from, to, renameToNew); errors.Is(err, fs.ErrExist) {
 		err = ErrConflict
+	}
+	return err
+}
+
+// place gives a file its name, durably. If it cannot, it removes the file.
+func place(from, to string, rename func(from, to string) error) (err error) {
+	for range 100 { // a Delete may remove a folder that has become empty
+		if err = makeFolders(filepath.Dir(to)); err == nil {
+			err = rename(from, to)
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
 	}
 	if err != nil {
 		return errors.Join(err, os.Remove(from))
@@ -260,13 +264,10 @@ func (l *local) Replace(ctx context.Context, name string, old Version, data []by
 	if err != nil {
 		return "", err
 	}
-	if err = makeFolders(filepath.Dir(to)); err == nil {
-		err = os.Rename(from, to)
+	if err = place(from, to, os.Rename); err != nil {
+		return "", err
 	}
-	if err != nil {
-		return "", errors.Join(err, os.Remove(from))
-	}
-	return contentVersion(data), syncFolder(filepath.Dir(to))
+	return contentVersion(data), nil
 }
 
 // lock keeps other Replaces out, of this process and of others.

@@ -23,7 +23,8 @@ var (
 )
 
 // Version names the content of an object that is replaced. The zero value is that of
-// an object that does not exist.
+// an object that does not exist. Content that was there before has the version it had, so
+// it should have something in it that never comes again, such as a number that rises.
 type Version string
 
 // Info is an object in a list.

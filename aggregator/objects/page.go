@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -101,13 +102,17 @@ func writePage(path string, key pageKey, data []byte) error {
 
 var errDamaged = errors.New("a page of the cache is damaged")
 
-// readPage reads a part of a page of size bytes.
-func readPage(path string, key pageKey, size int64, b []byte, offset int64) error {
+// openPage reads a part of the page in a file.
+func openPage(path string, key pageKey, size int64, b []byte, offset int64) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
-	defer f.Close() //nolint:errcheck // only read
+	return errors.Join(readPage(f, key, size, b, offset), f.Close())
+}
+
+// readPage reads a part of a page of size bytes.
+func readPage(f io.ReaderAt, key pageKey, size int64, b []byte, offset int64) error {
 	first, last := offset/unitSize, (offset+int64(len(b))-1)/unitSize
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)

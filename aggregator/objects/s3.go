@@ -25,8 +25,8 @@ const (
 	defaultPatience = 2 * time.Minute
 
 	// partSize is how many bytes of an object are in memory at once. S3 takes 10,000
-	// parts of an object, so it limits one to 156 GiB.
-	partSize = 16 << 20
+	// parts of an object, so it limits one to 78 GiB.
+	partSize = 8 << 20
 
 	// tokenKey is metadata of each object: what made it. After an answer was lost it
 	// tells whether the object that is there now is that of the request.
@@ -47,7 +47,7 @@ type S3Options struct {
 	Patience   time.Duration // for one call with all its attempts; 0 means 2 min
 	Log        *slog.Logger  // is told when the store does not answer and when it does again; nil: nobody is
 
-	parts int64 // part size of tests
+	listed int // objects in an answer, in tests; 0: what the server gives
 }
 
 // bucket is the store in a bucket of S3.
@@ -124,10 +124,10 @@ func (s *bucket) Put(ctx context.Context, name string, r io.Reader, size int64) 
 	}
 	r = &exact{r: r, left: size}
 	var err error
-	if size <= s.o.parts {
-		var data []byte
-		if data, err = io.ReadAll(r); err == nil {
-			_, err = s.put(ctx, name, data, "")
+	if size <= partSize {
+		data := bytes.NewBuffer(make([]byte, 0, size+bytes.MinRead)) // without growing
+		if _, err = data.ReadFrom(r); err == nil {
+			_, err = s.put(ctx, name, data.Bytes(), "")
 		}
 	} else {
 		err = s.putParts(ctx, name, r)
@@ -175,8 +175,8 @@ func (s *bucket) put(ctx context.Context, name string, data []byte, old Version)
 	o := writeOptions(token, old)
 	sum := sha256.Sum256(data) // the server verifies it
 	var version Version
-	err := s.try(ctx, func(ctx context.Context, progress func()) error {
-		body := &counted{bytes.NewReader(data), progress}
+	err := s.try(ctx, func(ctx context.Context, a *attempt) error {
+		body := &watched{bytes.NewReader(data), a}
 		info, err := s.client.PutObject(ctx, s.o.Bucket, s.key(name), body, int64(len(data)), "", hex.EncodeToString(sum[:]), o)
 		if err == nil {
 			version = Version(info.ETag)
@@ -211,7 +211,7 @@ func (s *bucket) putParts(ctx context.Context, name string, r io.Reader) (err er
 	token := newToken()
 	o := writeOptions(token, "")
 	var upload string
-	err = s.try(ctx, func(ctx context.Context, progress func()) (err error) {
+	err = s.try(ctx, func(ctx context.Context, _ *attempt) (err error) {
 		upload, err = s.client.NewMultipartUpload(ctx, s.o.Bucket, s.key(name), minio.PutObjectOptions{
 			ContentType: o.ContentType, UserMetadata: o.UserMetadata,
 		})
@@ -231,7 +231,7 @@ func (s *bucket) putParts(ctx context.Context, name string, r io.Reader) (err er
 		}
 	}()
 	var parts []minio.CompletePart
-	buf := make([]byte, s.o.parts)
+	buf := make([]byte, partSize)
 	for end := false; !end; {
 		n, err := io.ReadFull(r, buf)
 		end = errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
@@ -243,8 +243,8 @@ func (s *bucket) putParts(ctx context.Context, name string, r io.Reader) (err er
 		}
 		data := buf[:n]
 		sum := sha256.Sum256(data)
-		err = s.try(ctx, func(ctx context.Context, progress func()) error {
-			part, err := s.client.PutObjectPart(ctx, s.o.Bucket, s.key(name), upload, len(parts)+1, &counted{bytes.NewReader(data), progress}, int64(n),
+		err = s.try(ctx, func(ctx context.Context, a *attempt) error {
+			part, err := s.client.PutObjectPart(ctx, s.o.Bucket, s.key(name), upload, len(parts)+1, &watched{bytes.NewReader(data), a}, int64(n),
 				minio.PutObjectPartOptions{Sha256Hex: hex.EncodeToString(sum[:]), DisableContentSha256: true})
 			if err == nil {
 				parts = append(parts, minio.CompletePart{PartNumber: len(parts) + 1, ETag: part.ETag})
@@ -255,7 +255,7 @@ func (s *bucket) putParts(ctx context.Context, name string, r io.Reader) (err er
 			return err
 		}
 	}
-	return s.try(ctx, func(ctx context.Context, progress func()) error {
+	return s.try(ctx, func(ctx context.Context, _ *attempt) error {
 		_, err := s.client.CompleteMultipartUpload(ctx, s.o.Bucket, s.key(name), upload, parts, o)
 		if err != nil {
 			_, err = s.mine(ctx, name, token, err)
@@ -270,7 +270,7 @@ func (s *bucket) Read(ctx context.Context, name string) ([]byte, Version, error)
 	}
 	var data []byte
 	var version Version
-	err := s.try(ctx, func(ctx context.Context, progress func()) error {
+	err := s.try(ctx, func(ctx context.Context, a *attempt) error {
 		body, info, _, err := s.client.GetObject(ctx, s.o.Bucket, s.key(name), minio.GetObjectOptions{})
 		if err != nil {
 			return err
@@ -279,7 +279,7 @@ func (s *bucket) Read(ctx context.Context, name string) ([]byte, Version, error)
 		if info.Size > MaxSmall {
 			return tooLarge(name, info.Size)
 		}
-		data, err = io.ReadAll(&counted{body, progress})
+		data, err = io.ReadAll(&watched{body, a})
 		version = Version(info.ETag)
 		return err
 	})
@@ -307,7 +307,7 @@ func (s *bucket) Delete(ctx context.Context, name string) error {
 	if err := CheckName(name); err != nil {
 		return err
 	}
-	err := s.try(ctx, func(ctx context.Context, progress func()) error {
+	err := s.try(ctx, func(ctx context.Context, _ *attempt) error {
 		return s.client.RemoveObject(ctx, s.o.Bucket, s.key(name), minio.RemoveObjectOptions{})
 	})
 	if err != nil && !isMissing(err) {
@@ -323,19 +323,19 @@ func (s *bucket) List(ctx context.Context, prefix string) iter.Seq2[Info, error]
 		}
 		last, stopped := "", false
 		// A request that fails goes on behind what came already.
-		err := s.try(ctx, func(ctx context.Context, progress func()) error {
+		err := s.try(ctx, func(ctx context.Context, a *attempt) error {
 			for o := range s.client.Client.ListObjectsIter(ctx, s.o.Bucket, minio.ListObjectsOptions{
-				Prefix: s.key(prefix), Recursive: true, StartAfter: last,
+				Prefix: s.key(prefix), Recursive: true, StartAfter: last, MaxKeys: s.o.listed,
 			}) {
 				if o.Err != nil {
 					return o.Err
 				}
-				progress()
 				name := strings.TrimPrefix(o.Key, s.o.Prefix)
 				if o.Key <= last || CheckName(name) != nil {
 					continue // of others
 				}
 				last = o.Key
+				a.gains()
 				if !yield(Info{Name: name, Size: o.Size}, nil) {
 					stopped = true
 					return nil

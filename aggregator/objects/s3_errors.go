@@ -129,6 +129,8 @@ func (s *bucket) explain(err error) error {
 		remedy = "the server does not speak TLS there: write http:// in option endpoint"
 	case strings.Contains(err.Error(), "malformed HTTP response"), strings.Contains(err.Error(), "HTTP request to an HTTPS server"):
 		remedy = "the server speaks TLS there: write https:// in option endpoint"
+	case strings.HasPrefix(s.o.Endpoint, "http:") && (errors.Is(err, io.EOF) || strings.Contains(err.Error(), "Connection closed by foreign host")):
+		remedy = "if the server speaks TLS there, write https:// in option endpoint"
 	case errors.As(err, &dns):
 		remedy = "correct the host in option endpoint"
 		if s.o.Addressing != "path" {

@@ -63,9 +63,6 @@ func connect(o S3Options) (*bucket, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	if o.parts <= 0 {
-		o.parts = partSize
-	}
 
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = 32
@@ -106,21 +103,32 @@ func trusted(path string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// try sends a request, and sends it again while it fails in a way that may pass. f
-// calls progress whenever something arrives or leaves.
-func (s *bucket) try(ctx context.Context, f func(ctx context.Context, progress func()) error) error {
-	moved := time.Now() // when there was progress
-	wait := minBackoff
+// attempt is one request.
+type attempt struct {
+	stall   *time.Timer
+	timeout time.Duration
+	gained  bool
+}
+
+// moves says that something arrived or left, so that the request is not given up.
+func (a *attempt) moves() { a.stall.Reset(a.timeout) }
+
+// gains says that what arrived is not asked for again, so that the patience is new.
+func (a *attempt) gains() {
+	a.moves()
+	a.gained = true
+}
+
+// try sends a request, and sends it again while it fails in a way that may pass.
+func (s *bucket) try(ctx context.Context, f func(ctx context.Context, a *attempt) error) error {
+	began, wait := time.Now(), minBackoff
 	for {
-		attempt, cancel := context.WithCancelCause(ctx)
-		stall := time.AfterFunc(s.o.Timeout, func() { cancel(errStalled) })
-		began := time.Now()
-		err := f(attempt, func() {
-			stall.Reset(s.o.Timeout)
-			moved = time.Now()
-		})
-		stall.Stop()
-		stalled := errors.Is(context.Cause(attempt), errStalled)
+		own, cancel := context.WithCancelCause(ctx)
+		a := &attempt{timeout: s.o.Timeout}
+		a.stall = time.AfterFunc(s.o.Timeout, func() { cancel(errStalled) })
+		err := f(own, a)
+		a.stall.Stop()
+		stalled := errors.Is(context.Cause(own), errStalled)
 		cancel(nil)
 		if err == nil {
 			s.answers()
@@ -135,10 +143,10 @@ func (s *bucket) try(ctx context.Context, f func(ctx context.Context, progress f
 			return err
 		}
 		s.fails(err)
-		if moved.After(began) {
-			wait = minBackoff
+		if a.gained {
+			began, wait = time.Now(), minBackoff
 		}
-		if time.Since(moved)+wait > s.o.Patience {
+		if time.Since(began)+wait > s.o.Patience {
 			return fmt.Errorf("given up after %v: %w", s.o.Patience, err)
 		}
 		// Spread, so that those who failed together do not come back together.
@@ -171,16 +179,16 @@ func (s *bucket) answers() {
 	}
 }
 
-// counted tells of each read.
-type counted struct {
+// watched tells an attempt of each read.
+type watched struct {
 	io.Reader
-	progress func()
+	a *attempt
 }
 
-func (c *counted) Read(b []byte) (int, error) {
-	n, err := c.Reader.Read(b)
+func (w *watched) Read(b []byte) (int, error) {
+	n, err := w.Reader.Read(b)
 	if n > 0 {
-		c.progress()
+		w.a.moves()
 	}
 	return n, err
 }
@@ -201,7 +209,7 @@ type download struct {
 
 // open asks for what is wanted from at on.
 func (d *download) open() error {
-	return d.s.try(d.ctx, func(ctx context.Context, progress func()) error {
+	return d.s.try(d.ctx, func(ctx context.Context, _ *attempt) error {
 		if d.left == 0 {
 			_, err := d.s.client.StatObject(ctx, d.s.o.Bucket, d.s.key(d.name), minio.StatObjectOptions{})
 			d.body = http.NoBody
@@ -247,6 +255,7 @@ func (d *download) open() error {
 		d.left = min(d.left, info.Size)
 		d.body, d.stop = body, stop
 		d.stall = time.AfterFunc(d.s.o.Timeout, func() { stop(errStalled) })
+		d.stall.Stop() // until somebody reads
 		return nil
 	})
 }

@@ -34,7 +34,7 @@ func (l *Log) fail(err error) {
 func explain(err error) error {
 	remedy := "the kernel's log says what is wrong with the disk"
 	switch {
-	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
+	case isFull(err):
 		remedy = "free some space there"
 	case errors.Is(err, unix.EROFS):
 		remedy = "mount the file system writable again"
@@ -44,6 +44,8 @@ func explain(err error) error {
 	return fmt.Errorf("%w: %w: %s; it goes on by itself", ErrFailed, err, remedy)
 }
 
+func isFull(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
+
 // recover tries to begin a new segment until that works or the log is closed.
 func (l *Log) recover() {
 	l.mu.Lock()
@@ -51,8 +53,7 @@ func (l *Log) recover() {
 	if l.o.Sync > 0 {
 		good = l.written // acknowledged, so it stays for as long as it can be read
 	}
-	last := l.segments[len(l.segments)-1]
-	want := max(minRoom, l.next.minus(good)+minRoom)
+	want := minRoom + min(l.next.minus(good), 2*maxQueued)
 	l.mu.Unlock()
 
 	for wait := l.o.retry; ; wait = min(2*wait, maxRetry) {
@@ -61,21 +62,26 @@ func (l *Log) recover() {
 			return
 		case <-time.After(wait):
 		}
-		if l.begins(last, good, want) {
+		if l.begins(good, want) {
 			return
 		}
 	}
 }
 
-// begins starts a segment after last, of which what comes after good does not count.
-func (l *Log) begins(last *segment, good Position, room int64) bool {
+// begins starts a segment behind what is good of the last one.
+func (l *Log) begins(good Position, room int64) bool {
 	l.syncing.Lock()
 	defer l.syncing.Unlock()
-	// Gives the room back. If it fails, the new segment's header says the same.
-	if size := last.offset(good); size < last.size && l.current.Truncate(size) == nil {
+	if l.current != nil {
+		// Gives the room back. If it fails, the new segment's header says the same.
 		l.mu.Lock()
-		last.size = size
+		last := l.segments[len(l.segments)-1]
 		l.mu.Unlock()
+		if size := last.offset(good); size < last.size && l.current.Truncate(size) == nil {
+			l.mu.Lock()
+			last.size = size
+			l.mu.Unlock()
+		}
 	}
 	start := l.Position() // nothing moves it while the log fails
 	next, err := l.create(start, good, room)
@@ -85,12 +91,14 @@ func (l *Log) begins(last *segment, good Position, room int64) bool {
 		l.err = explain(err)
 		return false
 	}
-	// The old segment is as durable as it will ever be.
-	if err := l.current.Close(); err != nil {
-		l.o.Log.Warn("cannot close a segment of the write-ahead log", "file", last.path, "error", err)
+	// The segments before it are as durable as they will ever be.
+	if l.current != nil {
+		l.unsynced = append(l.unsynced, l.current)
 	}
 	for _, f := range l.unsynced {
-		f.Close() //nolint:errcheck // its segment is lost to the disk or not
+		if err := f.Close(); err != nil {
+			l.o.Log.Warn("cannot close a segment of the write-ahead log", "dir", l.dir.path, "error", err)
+		}
 	}
 	l.unsynced = nil
 	l.current = next

@@ -225,14 +225,54 @@ func TestOpenOnAFullDisk(t *testing.T) {
 	if err := filler.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(Options{Dir: dir}); !errors.Is(err, syscall.ENOSPC) {
+	if _, err := Open(Options{Dir: filepath.Join(disk, "new")}); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("a new log: %v", err)
+	}
+	// What is there can be read, and nothing else.
+	l = open(t, Options{Dir: dir, retry: time.Millisecond})
+	got, report := replay(t, l, 0)
+	expect(t, got, all)
+	expectSound(t, report)
+	end := l.Position()
+	if _, err := l.Write([]byte("x")); !errors.Is(err, ErrFailed) || !errors.Is(err, syscall.ENOSPC) {
 		t.Fatalf("got %v", err)
+	}
+	if s := l.Stats(); s.Segments != 1 || s.First != 0 || s.Next != end || s.Durable != end || s.Err == nil {
+		t.Fatalf("stats %+v", s)
+	}
+	if piece, err := l.Tail(0); err != nil || piece.To != end {
+		t.Fatalf("%+v, %v", piece, err)
+	} else if err := piece.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); !errors.Is(err, ErrFailed) {
+		t.Fatal(err)
+	}
+
+	l = open(t, Options{Dir: dir, retry: time.Millisecond})
+	if got, _ := replay(t, l, all[3].at); len(got) != 7 {
+		t.Fatalf("%d records", len(got))
+	}
+	if err := l.Trim(all[9].at); err != nil || l.Stats().Segments != 1 {
+		t.Fatalf("stats %+v, %v", l.Stats(), err)
+	}
+	if err := l.Trim(end); err != nil {
+		t.Fatal(err)
+	}
+	if s := l.Stats(); s.Segments > 1 || s.First != end {
+		t.Fatalf("stats %+v", s)
 	}
 	if err := os.Remove(filler.Name()); err != nil {
 		t.Fatal(err)
 	}
-	got, _ := reread(t, dir)
-	expect(t, got, all)
+	eventually(t, "the log goes on", func() bool { return l.Stats().Err == nil })
+	if p := write(t, l, []byte("on")); p != end {
+		t.Fatalf("position %s, want %s", p, end)
+	}
+	closeLog(t, l)
+	got, report = reread(t, dir)
+	expect(t, got, []stored{{end, "on"}})
+	expectSound(t, report)
 }
 
 // TestBackpressure has writers wait while a slow disk syncs, and refuses them when it fails.

@@ -58,6 +58,7 @@ type Options struct {
 type Log struct {
 	o      Options
 	dir    *directory
+	found  Position // end of what Open found
 	opened Position // of the first record of this process
 	torn   int64    // bytes that Open cut
 
@@ -76,14 +77,18 @@ type Log struct {
 	trimming sync.Mutex
 	syncing  sync.Mutex
 
-	current file          // of the last segment; only the committer changes it, under mu
+	// current is the file of the last segment; only the committer changes it, under mu.
+	// It is nil when there was no room for one when the log was opened.
+	current file
 	wake    chan struct{} // the queue is not empty, or the log failed
 	quit    chan struct{} // closed by Close
 	done    sync.WaitGroup
 }
 
 // Open opens the log in a folder, or begins one. What was left half-written at
-// the end is dropped, which [Log.Replay] reports.
+// the end is dropped, which [Log.Replay] reports. On a full disk a log that has
+// records opens, but refuses new ones until there is room, so that those it has can
+// be replayed and trimmed.
 func Open(o Options) (*Log, error) {
 	if o.SegmentSize <= 0 {
 		o.SegmentSize = defaultSegmentSize
@@ -151,14 +156,19 @@ func (l *Log) begin() error {
 	if len(segments) == 0 {
 		end = start
 	}
-	l.opened, l.next, l.written, l.durable = start, start, start, start
+	l.found, l.opened, l.next, l.written, l.durable = end, start, start, end, end
 	l.segments = segments
-	l.current, err = l.create(start, end, 0)
-	if err != nil {
-		return err
-	}
 	l.queue = newGroup(nil)
-	return nil
+	l.current, err = l.create(start, end, 0)
+	switch {
+	case err == nil:
+		l.written, l.durable = start, start
+		return nil
+	case len(segments) > 0 && isFull(err):
+		l.fail(err)
+		return nil
+	}
+	return err
 }
 
 // Position is the one that the next record gets, or a lower one if the log fails
@@ -175,12 +185,11 @@ func (l *Log) Trim(before Position) error {
 	defer l.trimming.Unlock()
 	for {
 		l.mu.Lock()
-		old := l.segments[0]
-		if len(l.segments) == 1 || l.segments[1].start > before {
-			l.mu.Unlock()
+		old := l.trimmable(before)
+		l.mu.Unlock()
+		if old == nil {
 			return nil
 		}
-		l.mu.Unlock()
 		// Deleting a large file may take its time, during which the log goes on.
 		if err := l.dir.remove(old); err != nil {
 			return fmt.Errorf("cannot trim the write-ahead log: %w", err)
@@ -189,6 +198,17 @@ func (l *Log) Trim(before Position) error {
 		l.segments = l.segments[1:]
 		l.mu.Unlock()
 	}
+}
+
+// trimmable returns the oldest segment if it is not written to and ends before a position.
+func (l *Log) trimmable(before Position) *segment {
+	switch {
+	case len(l.segments) > 1 && l.segments[1].start <= before:
+		return l.segments[0]
+	case len(l.segments) == 1 && l.current == nil && l.found <= before:
+		return l.segments[0]
+	}
+	return nil
 }
 
 // Stats are what the log holds now.
@@ -205,8 +225,9 @@ type Stats struct {
 func (l *Log) Stats() Stats {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s := Stats{Segments: len(l.segments), First: l.segments[0].start, Next: l.next, Durable: l.durable, Err: l.err}
+	s := Stats{Segments: len(l.segments), First: l.next, Next: l.next, Durable: l.durable, Err: l.err}
 	for _, g := range l.segments {
+		s.First = min(s.First, g.start)
 		s.Bytes += g.size
 	}
 	return s
@@ -230,5 +251,8 @@ func (l *Log) Close() error {
 	for _, f := range l.unsynced {
 		err = errors.Join(err, f.Close())
 	}
-	return errors.Join(err, l.current.Close(), l.dir.close())
+	if l.current != nil {
+		err = errors.Join(err, l.current.Close())
+	}
+	return errors.Join(err, l.dir.close())
 }

@@ -52,18 +52,20 @@ func (l *Log) Replay(from Position, f func(p Position, record []byte) error) (Re
 	l.mu.Lock()
 	var old []segment
 	for _, s := range l.segments {
-		old = append(old, *s)
-		if s.start >= l.opened {
-			break // only for where the one before it ends
+		if s.start < l.opened {
+			old = append(old, *s)
 		}
 	}
 	l.mu.Unlock()
-	if first := old[0]; from > 0 {
-		report.lose(first.path, from, first.before)
+	if len(old) > 0 && from > 0 {
+		report.lose(old[0].path, from, old[0].before)
 	}
 	var buf []byte
-	for i := range old[:len(old)-1] {
-		s, end := &old[i], max(old[i].start, old[i+1].before)
+	for i := range old {
+		s, end := &old[i], l.found
+		if i+1 < len(old) {
+			end = max(s.start, old[i+1].before)
+		}
 		if end <= from {
 			continue
 		}

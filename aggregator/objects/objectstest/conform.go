@@ -38,7 +38,7 @@ func Conform(t *testing.T, s objects.Store) {
 }
 
 // large is more bytes than what S3 is given at once.
-const large = 17 << 20
+const large = 9 << 20
 
 // Bytes is random content that is the same each time.
 func Bytes(size int) []byte {
