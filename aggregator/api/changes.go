@@ -18,6 +18,11 @@ import (
 // that both ends notice when the other is gone.
 const keepAlive = 15 * time.Second
 
+// EndStreams ends answers that otherwise go on as long as their client listens, so that
+// [http.Server.Shutdown] need not wait for them. Call it once, with
+// [http.Server.RegisterOnShutdown].
+func (s *Server) EndStreams() { close(s.ending) }
+
 // watched is the metrics whose changes somebody wants to know of; nil is all.
 type watched map[engine.Ref]*index.Entry
 
@@ -71,9 +76,17 @@ func (d *dataPlane) watch(w http.ResponseWriter, r *http.Request, ids []uuid.UUI
 // tellChanges writes a line at once, after which no change is missed, a line for
 // each metric that has newer points, and one when nothing happens for a while.
 func (d *dataPlane) tellChanges(w http.ResponseWriter, r *http.Request, set watched) error {
-	ctx := r.Context()
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
 	feed := d.o.Engine.Subscribe()
 	defer feed.Close()
+	go func() {
+		select {
+		case <-d.ending:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	// The request was read whole; what ends it now is that the client goes.
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Time{})
@@ -98,7 +111,7 @@ func (d *dataPlane) tellChanges(w http.ResponseWriter, r *http.Request, set watc
 		case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
 			out = alive(out[:0])
 		case err != nil:
-			return nil // the client is gone, or the store is closed
+			return nil // the client is gone, or the server or the store is closed
 		default:
 			if out, err = d.appendChanges(ctx, out[:0], &times, advances, set); err != nil {
 				return err
