@@ -157,7 +157,7 @@ func perWindow(bytes, windows int64) float64 { return float64(bytes) / float64(m
 
 func (i *inspection) write(w io.Writer) {
 	s := i.file.Summary()
-	fmt.Fprintf(w, "block file, version %d: windows of %v of %d metrics, %d in all, %d bytes\n", version, time.Duration(s.Granularity), s.Metrics, s.Windows, s.Bytes)
+	fmt.Fprintf(w, "block file, version %d: windows of %v; metrics: %d; windows: %d; bytes: %d\n", version, time.Duration(s.Granularity), s.Metrics, s.Windows, s.Bytes)
 	if s.Metrics > 0 {
 		fmt.Fprintf(w, "first and last window: %s, %s\n", timeText(s.First), timeText(s.Last))
 	}

@@ -253,9 +253,7 @@ func (u *unpacker) read(ref uint64, s *segment, body []byte, first, end, granula
 	}
 	n := into.Len()
 	into.Grow(j - i)
-	for k := range j - i {
-		into.Starts[n+k] = (s.first + u.number(i+k)) * granularity
-	}
+	u.starts(i, s.first, granularity, into.Starts[n:])
 	for c := range into.Columns.All() {
 		if err := u.values(c, i, j, into.Values(c)[n:]); err != nil {
 			truncate(into, n)

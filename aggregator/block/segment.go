@@ -143,12 +143,19 @@ func (u *unpacker) openColumns(b []byte) error {
 	return nil
 }
 
-// number is the number of the i-th window, less that of the first.
-func (u *unpacker) number(i int) int64 {
+// starts fills t with the starts of the windows from the i-th on; first is the number of the first one.
+func (u *unpacker) starts(i int, first, granularity int64, t []int64) {
 	if len(u.numbers) > 0 {
-		return u.numbers[i]
+		for k, number := range u.numbers[i : i+len(t)] {
+			t[k] = (first + number) * granularity
+		}
+		return
 	}
-	return int64(i)
+	at := (first + int64(i)) * granularity
+	for k := range t {
+		t[k] = at
+		at += granularity
+	}
 }
 
 // find is the first window with this number, less that of the first, or a later one.

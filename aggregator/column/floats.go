@@ -109,6 +109,9 @@ func Floats(src []byte, n int, dst []float64) (v []float64, rest []byte, err err
 // floats makes numbers of the integers that are left: those that have the exponent
 // or the bits that kind tells, or, if it is near, those that are so many above v.
 func (r *intReader) floats(v []float64, kind byte) bool {
+	if kind != near && r.constant && r.form == formDifferences && r.centre == 0 {
+		return r.repeat(v, kind)
+	}
 	var ints [blockLength]int64
 	for len(v) > 0 {
 		k := r.next(ints[:])
@@ -125,6 +128,18 @@ func (r *intReader) floats(v []float64, kind byte) bool {
 			Unscale(ints[:k], int(kind), v)
 		}
 		v = v[k:]
+	}
+	return true
+}
+
+// repeat is floats of a constant.
+func (r *intReader) repeat(v []float64, kind byte) bool {
+	r.form = formValues // of which the first is read
+	if !r.floats(v[:1], kind) {
+		return false
+	}
+	for i := range v {
+		v[i] = v[0]
 	}
 	return true
 }
