@@ -55,7 +55,8 @@ type bucket struct {
 	o         S3Options
 	client    minio.Core
 	transport *http.Transport
-	failing   atomic.Bool // the log was told so
+	failing   atomic.Bool  // the log was told so
+	told      atomic.Int64 // when, in Unix nanoseconds
 }
 
 // S3 is the store in a bucket. It asks the server whether the options are right and whether it

@@ -22,6 +22,9 @@ import (
 const (
 	minBackoff = 100 * time.Millisecond
 	maxBackoff = 5 * time.Second
+
+	// tellEvery is the least time between two failures that the log is told of.
+	tellEvery = time.Minute
 )
 
 // errStalled ends a request that made no progress.
@@ -167,7 +170,14 @@ func ended(ctx context.Context, last error) error {
 	return fmt.Errorf("%w, after %w", ctx.Err(), last)
 }
 
+// fails tells the log of a failure, but not of each when some requests fail and others
+// do not.
 func (s *bucket) fails(err error) {
+	now := time.Now().UnixNano()
+	last := s.told.Load()
+	if now-last < int64(tellEvery) && last != 0 || !s.told.CompareAndSwap(last, now) {
+		return
+	}
 	if s.failing.CompareAndSwap(false, true) {
 		s.o.Log.Warn("a request failed and is tried again", "store", s.String(), "error", s.explain(err))
 	}
@@ -204,7 +214,8 @@ type download struct {
 	body  io.ReadCloser
 	stop  context.CancelCauseFunc
 	stall *time.Timer
-	moved time.Time
+	moved time.Time     // when something came
+	wait  time.Duration // before the next attempt, when nothing did
 }
 
 // open asks for what is wanted from at on.
@@ -276,7 +287,7 @@ func (d *download) Read(b []byte) (int, error) {
 	d.at += int64(n)
 	d.left -= int64(n)
 	if n > 0 {
-		d.moved = time.Now()
+		d.moved, d.wait = time.Now(), 0
 	}
 	if err == nil || d.left == 0 {
 		return n, nil
@@ -289,6 +300,12 @@ func (d *download) Read(b []byte) (int, error) {
 		return n, d.s.problem("read", d.name, err)
 	}
 	d.Close() //nolint:errcheck // broken
+	select {
+	case <-time.After(d.wait):
+	case <-d.ctx.Done():
+		return n, d.ctx.Err()
+	}
+	d.wait = min(max(2*d.wait, minBackoff), maxBackoff)
 	left := d.left
 	if err := d.open(); err != nil {
 		return n, d.s.problem("read", d.name, err)

@@ -124,7 +124,7 @@ func TestS3ServerRestarts(t *testing.T) {
 func TestS3ServerStalls(t *testing.T) {
 	t.Parallel()
 	server := parts.VersityGW(t, nil)
-	s := openS3(t, server, objects.S3Options{Timeout: 100 * time.Millisecond, Patience: 300 * time.Millisecond})
+	s := openS3(t, server, objects.S3Options{Timeout: time.Second, Patience: time.Second})
 	data := objectstest.Bytes(1 << 20)
 	if err := s.Put(t.Context(), "object", bytes.NewReader(data), int64(len(data))); err != nil {
 		t.Fatal(err)
@@ -133,16 +133,22 @@ func TestS3ServerStalls(t *testing.T) {
 	for !frozen(t, server.PID()) {
 		time.Sleep(time.Millisecond) // the signal is on its way
 	}
+	var all sync.WaitGroup
 	for what, f := range calls(s) {
-		if err := f(t.Context()); err == nil || !strings.Contains(err.Error(), "given up after 300ms") || !strings.Contains(err.Error(), "does not answer within 100ms") {
-			t.Errorf("%s: %v", what, err)
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), 150*time.Millisecond)
-		if err := f(ctx); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("%s: %v", what, err)
-		}
-		cancel()
+		all.Go(func() {
+			if err := f(t.Context()); err == nil || !strings.Contains(err.Error(), "given up after 1s") || !strings.Contains(err.Error(), "does not answer within 1s") {
+				t.Errorf("%s: %v", what, err)
+			}
+		})
+		all.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			defer cancel()
+			if err := f(ctx); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%s: %v", what, err)
+			}
+		})
 	}
+	all.Wait()
 	server.Resume()
 	if got, err := read(t.Context(), s, "object"); err != nil || !bytes.Equal(got, data) {
 		t.Fatalf("got %d bytes, %v", len(got), err)
@@ -271,36 +277,52 @@ func TestS3DownloadGoesOn(t *testing.T) {
 	if err := s.Put(t.Context(), "object", bytes.NewReader(data), int64(len(data))); err != nil {
 		t.Fatal(err)
 	}
-	for what, end := range map[string]func(){
-		"cut":     func() { panic(http.ErrAbortHandler) },
-		"stalled": func() { <-p.closed },
-	} {
-		var ranges []string
+	// cutting ends answers after so many bytes, and returns the ranges that were asked for.
+	cutting := func(answers int, bytes int64, end func()) (ranges func() []string) {
+		var asked []string
 		p.set(func(r *http.Request, answer *http.Response) error {
 			if answer != nil && r.Method == http.MethodGet {
-				ranges = append(ranges, r.Header.Get("Range"))
-				if len(ranges) < 4 {
-					answer.Body = &endsWith{io.LimitReader(answer.Body, 200_000), end}
+				if asked = append(asked, r.Header.Get("Range")); len(asked) <= answers {
+					answer.Body = &endsWith{io.LimitReader(answer.Body, bytes), end}
 				}
 			}
 			return nil
 		})
-		got, err := read(t.Context(), s, "object")
-		if err != nil || !bytes.Equal(got, data) || len(ranges) != 4 || ranges[0] != "" || !strings.HasPrefix(ranges[1], "bytes=") {
-			t.Errorf("%s: got %d bytes with requests %q, %v", what, len(got), ranges, err)
+		return func() []string {
+			p.set(nil)
+			return asked
 		}
-		ranges = nil
-		r, err := s.Get(t.Context(), "object", 1000, 900_000)
+	}
+	get := func(s objects.Store, offset, length int64) ([]byte, error) {
+		r, err := s.Get(t.Context(), "object", offset, length)
 		if err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
-		got, err = io.ReadAll(r)
-		if err != nil || !bytes.Equal(got, data[1000:901_000]) || len(ranges) != 4 || ranges[0] != "bytes=1000-900999" {
-			t.Errorf("%s: got %d bytes with requests %q, %v", what, len(got), ranges, err)
+		b, err := io.ReadAll(r)
+		return b, errors.Join(err, r.Close())
+	}
+	cut := func() { panic(http.ErrAbortHandler) }
+	for what, end := range map[string]func(){"cut": cut, "stalled": func() { <-p.closed }} {
+		ranges := cutting(3, 200_000, end)
+		got, err := get(s, 0, -1)
+		if asked := ranges(); err != nil || !bytes.Equal(got, data) || len(asked) < 4 || asked[0] != "" || !strings.HasPrefix(asked[1], "bytes=") {
+			t.Errorf("%s: got %d bytes with requests %q, %v", what, len(got), asked, err)
 		}
-		if err := r.Close(); err != nil {
-			t.Error(err)
+		ranges = cutting(3, 200_000, end)
+		got, err = get(s, 1000, 900_000)
+		if asked := ranges(); err != nil || !bytes.Equal(got, data[1000:901_000]) || len(asked) < 4 || asked[0] != "bytes=1000-900999" {
+			t.Errorf("%s: got %d bytes with requests %q, %v", what, len(got), asked, err)
 		}
+	}
+	// Nothing ever comes.
+	impatient, err := objects.S3(t.Context(), options(server, objects.S3Options{Endpoint: p.URL, Patience: 500 * time.Millisecond}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ranges := cutting(1000, 0, cut)
+	got, err := get(impatient, 0, -1)
+	if asked := ranges(); err == nil || len(got) != 0 || len(asked) < 2 || len(asked) > 10 {
+		t.Errorf("got %d bytes with %d requests, %v", len(got), len(asked), err)
 	}
 }
 
