@@ -10,8 +10,10 @@ import (
 const (
 	corsAllow  = "Accept, Authorization, Content-Type, If-Match, If-Modified-Since, If-None-Match, If-Unmodified-Since, X-Auth-Token, X-Domain-Id, X-Project-Id, X-Roles, X-Subject-Token, X-User-Id"
 	corsExpose = "ETag, Last-Modified, Link, Location, Retry-After, X-Auth-Token, X-Service-Token, X-Subject-Token"
-	corsMethod = "DELETE, GET, HEAD, PATCH, POST, PUT"
 )
+
+// corsMethods are the methods that pages of other origins may use.
+var corsMethods = []string{"DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"}
 
 // allowOrigin adds the headers that let pages of allowed origins ask.
 func (s *Server) allowOrigin(w http.ResponseWriter, r *http.Request) {
@@ -32,8 +34,8 @@ func (s *Server) allowOrigin(w http.ResponseWriter, r *http.Request) {
 	default:
 		return
 	}
-	if r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" {
-		h.Set("Access-Control-Allow-Methods", corsMethod)
+	if method := r.Header.Get("Access-Control-Request-Method"); r.Method == http.MethodOptions && slices.Contains(corsMethods, method) {
+		h.Set("Access-Control-Allow-Methods", method)
 		h.Set("Access-Control-Allow-Headers", corsAllow)
 		h.Set("Access-Control-Max-Age", "3600")
 		return

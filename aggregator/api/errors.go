@@ -123,12 +123,18 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	title := http.StatusText(e.Code)
 	var body []byte
-	switch accept := r.Header.Values("Accept"); {
-	case len(accept) == 0 || strings.TrimSpace(strings.Join(accept, "")) == "":
-		h.Set("Content-Type", "text/plain; charset=UTF-8")
+	switch media := errorMedia(r.Header.Values("Accept")); media {
+	case mediaText:
+		h.Set("Content-Type", mediaText+"; charset=UTF-8")
 		body = fmt.Appendf(nil, "%d %s\n\n%s\n\n%s\n", e.Code, title, explain(e.Code), describe(e.Description))
-	case names(accept, "application/json") || !accepts(accept, "text/html"):
-		h.Set("Content-Type", "application/json")
+	case mediaHTML:
+		h.Set("Content-Type", mediaHTML+"; charset=UTF-8")
+		// Quotes stay, so that the text can be searched for.
+		text := strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(describe(e.Description))
+		body = fmt.Appendf(nil, "<html>\n<head><title>%[1]d %[2]s</title></head>\n<body>\n<h1>%[1]d %[2]s</h1>\n%[3]s<br><br>\n%[4]s\n</body>\n</html>\n",
+			e.Code, html.EscapeString(title), explain(e.Code), text)
+	default:
+		h.Set("Content-Type", mediaJSON)
 		body, err = json.Marshal(struct {
 			Code        int    `json:"code"`
 			Title       string `json:"title"`
@@ -137,17 +143,32 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		if err != nil {
 			panic(fmt.Sprintf("BUG: description that is no JSON: %v", err))
 		}
-	default:
-		h.Set("Content-Type", "text/html; charset=UTF-8")
-		// Quotes stay, so that the text can be searched for.
-		text := strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(describe(e.Description))
-		body = fmt.Appendf(nil, "<html>\n<head><title>%[1]d %[2]s</title></head>\n<body>\n<h1>%[1]d %[2]s</h1>\n%[3]s<br><br>\n%[4]s\n</body>\n</html>\n",
-			e.Code, html.EscapeString(title), explain(e.Code), text)
 	}
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(e.Code)
 	w.Write(body) // a client that is gone needs no answer
+}
+
+const (
+	mediaText = "text/plain"
+	mediaHTML = "text/html"
+)
+
+// errorMedia is the content type of an error for a client: JSON if it names that,
+// text if it names nothing, else what it accepts.
+func errorMedia(accept []string) string {
+	switch {
+	case strings.TrimSpace(strings.Join(accept, "")) == "":
+		return mediaText
+	case names(accept, mediaJSON):
+		return mediaJSON
+	case accepts(accept, mediaHTML):
+		return mediaHTML
+	case accepts(accept, mediaText):
+		return mediaText
+	}
+	return mediaJSON
 }
 
 // explain is the sentence that comes before a description where it is read by

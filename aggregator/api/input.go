@@ -25,7 +25,8 @@ type input struct {
 	path   []string
 	place  string // data['definition'][0]
 	member bool   // it is the value of an object's key
-	first  *error
+	// The first of each kind of fault: what is wrong is told before what is missing.
+	first, missing *error
 }
 
 // input reads a body that is JSON.
@@ -41,7 +42,7 @@ func newInput(data []byte) (input, error) {
 	if err := checkJSON(data); err != nil {
 		return input{}, err
 	}
-	return input{raw: data, place: "data", first: new(error)}, nil
+	return input{raw: data, place: "data", first: new(error), missing: new(error)}, nil
 }
 
 // checkJSON refuses what is not one JSON value.
@@ -59,13 +60,14 @@ func checkJSON(data []byte) error {
 }
 
 // err is the first fault that was found.
-func (in input) err() error { return *in.first }
+func (in input) err() error { return firstOf(*in.first, *in.missing) }
+
+// skip reports whether the value is not to be read: it is not there, or something
+// was wrong before.
+func (in input) skip() bool { return *in.first != nil || in.raw == nil }
 
 // fault records what is wrong with the value.
 func (in input) fault(reason string) {
-	if *in.first != nil {
-		return
-	}
 	if in.member {
 		reason += " for dictionary value"
 	}
@@ -73,10 +75,17 @@ func (in input) fault(reason string) {
 }
 
 // refuse records a fault whose text does not say that it is a dictionary's value.
-func (in input) refuse(reason string) {
-	if *in.first != nil {
-		return
+func (in input) refuse(reason string) { in.abort(in.describe(reason)) }
+
+// abort records that something is wrong with the body.
+func (in input) abort(err error) {
+	if *in.first == nil {
+		*in.first = err
 	}
+}
+
+// describe is the answer to a fault of the value.
+func (in input) describe(reason string) *Error {
 	if len(in.path) > 0 {
 		reason += " @ " + in.place
 	}
@@ -84,7 +93,7 @@ func (in input) refuse(reason string) {
 	if detail == nil {
 		detail = []string{}
 	}
-	*in.first = badRequest(Cause{Cause: "Invalid input", Reason: reason, Detail: detail})
+	return badRequest(Cause{Cause: "Invalid input", Reason: reason, Detail: detail})
 }
 
 // given reports whether the value is there.
@@ -104,7 +113,7 @@ func (in input) kind() byte {
 // object is the members of an object. No keys allow any; others than those are a fault.
 func (in input) object(keys ...string) members {
 	m := members{in: in}
-	if *in.first != nil {
+	if in.skip() {
 		return m
 	}
 	if in.kind() != '{' {
@@ -112,7 +121,7 @@ func (in input) object(keys ...string) members {
 		return m
 	}
 	if err := json.Unmarshal(in.raw, &m.values); err != nil {
-		in.refuse(err.Error())
+		in.fault(err.Error())
 		return m
 	}
 	if len(keys) > 0 {
@@ -152,15 +161,15 @@ func (m members) get(name string) input {
 // need is the value of a key that has to be there.
 func (m members) need(name string) input {
 	in := m.get(name)
-	if in.raw == nil {
-		in.refuse("required key not provided")
+	if in.raw == nil && *in.missing == nil {
+		*in.missing = in.describe("required key not provided")
 	}
 	return in
 }
 
 // list is the values of a list that has to have at least so many.
 func (in input) list(least int) []input {
-	if *in.first != nil {
+	if in.skip() {
 		return nil
 	}
 	var raw []json.RawMessage
@@ -186,7 +195,7 @@ func (in input) list(least int) []input {
 
 // text is a string of least to most characters.
 func (in input) text(least, most int) string {
-	if *in.first != nil {
+	if in.skip() {
 		return ""
 	}
 	var text string
@@ -223,7 +232,7 @@ func (in input) scalar() (string, bool) {
 
 // integer is a whole number of at least least, as a number or as text.
 func (in input) integer(least int64) int64 {
-	if *in.first != nil {
+	if in.skip() {
 		return 0
 	}
 	text, ok := in.scalar()
@@ -249,7 +258,7 @@ func (in input) integer(least int64) int64 {
 
 // boolean is true or false.
 func (in input) boolean() bool {
-	if *in.first != nil {
+	if in.skip() {
 		return false
 	}
 	var v bool
@@ -261,7 +270,7 @@ func (in input) boolean() bool {
 
 // number is a number, or nil for null.
 func (in input) number() *float64 {
-	if *in.first != nil || in.null() {
+	if in.skip() || in.null() {
 		return nil
 	}
 	var v float64
@@ -273,7 +282,7 @@ func (in input) number() *float64 {
 
 // span is a timespan above zero.
 func (in input) span() time.Duration {
-	if *in.first != nil {
+	if in.skip() {
 		return 0
 	}
 	text, ok := in.scalar()
@@ -290,7 +299,7 @@ func (in input) span() time.Duration {
 
 // time is a time.
 func (in input) time(now time.Time) time.Time {
-	if *in.first != nil {
+	if in.skip() {
 		return time.Time{}
 	}
 	text, ok := in.scalar()

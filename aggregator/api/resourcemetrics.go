@@ -46,7 +46,7 @@ func (s *Server) addResourceMetrics(w http.ResponseWriter, r *http.Request) erro
 		return err
 	}
 	v := readMetrics(in)
-	if err := firstOf(in.err(), v.check()); err != nil {
+	if err := in.err(); err != nil {
 		return err
 	}
 	if len(v.attach)+len(v.new) > 0 {

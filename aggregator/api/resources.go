@@ -126,6 +126,9 @@ func (s *Server) readResource(in input, t index.ResourceType, isNew bool) (resou
 	if isNew {
 		v.id = readResourceID(body.need("id"))
 	}
+	if metrics := body.get("metrics"); metrics.given() {
+		v.metrics = readMetrics(metrics)
+	}
 	v.user, v.project = readOwner(body.get("user_id")), readOwner(body.get("project_id"))
 	now := s.o.Now()
 	if started := body.get("started_at"); started.given() {
@@ -161,13 +164,7 @@ func (s *Server) readResource(in input, t index.ResourceType, isNew bool) (resou
 			v.attributes[name] = parsed
 		}
 	}
-	if metrics := body.get("metrics"); metrics.given() {
-		v.metrics = readMetrics(metrics)
-	}
-	if err := in.err(); err != nil {
-		return v, err
-	}
-	return v, v.metrics.check()
+	return v, in.err()
 }
 
 // readOwner reads a user or project, which may be null.
@@ -309,6 +306,12 @@ func readMetrics(in input) metricsInput {
 	body := in.object()
 	for _, name := range body.names() {
 		item := body.get(name)
+		if err := checkMetricName(name); err != nil {
+			item.abort(err)
+		}
+		if name == "" || len(name) > maxName {
+			item.fault("a metric's name has 1 to 255 bytes")
+		}
 		switch item.kind() {
 		case '"':
 			text, _ := item.scalar()
@@ -327,26 +330,8 @@ func readMetrics(in input) metricsInput {
 		default:
 			item.fault("not a valid value")
 		}
-		if name == "" || len(name) > maxName {
-			item.fault("a metric's name has 1 to 255 bytes")
-		}
 	}
 	return v
-}
-
-// check refuses names that can't be.
-func (v metricsInput) check() error {
-	for name := range v.attach {
-		if err := checkMetricName(name); err != nil {
-			return err
-		}
-	}
-	for _, m := range v.new {
-		if err := checkMetricName(m.Name); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // create is the new metrics, of a creator.

@@ -99,13 +99,13 @@ func (s *Server) createType(w http.ResponseWriter, r *http.Request) error {
 	if err := in.err(); err != nil {
 		return err
 	}
-	for name, a := range t.Attributes {
-		if err := checkAttribute(name, a); err != nil {
+	for _, a := range t.Attributes {
+		if err := checkLimits(a); err != nil {
 			return err
 		}
 	}
 	if err := s.o.Index.CreateType(r.Context(), t); err != nil {
-		return err
+		return invalidType(err)
 	}
 	w.Header().Set("Location", s.link(r, "v1", "resource_type", t.Name))
 	return writeJSON(w, http.StatusCreated, viewType(t))
@@ -135,7 +135,7 @@ const maxLength = 255
 func readAttribute(o members) index.Attribute {
 	a := index.Attribute{Required: true}
 	typ := o.need("type")
-	if o.in.err() != nil {
+	if typ.skip() {
 		return a
 	}
 	text, _ := typ.scalar()
@@ -172,25 +172,8 @@ func readAttribute(o members) index.Attribute {
 	return a
 }
 
-// reserved are names that attributes of types can't have.
-var reserved = map[string]bool{
-	"id": true, "type": true, "metrics": true, "revision": true, "revision_start": true, "revision_end": true,
-	"started_at": true, "ended_at": true, "user_id": true, "project_id": true, "created_by_user_id": true,
-	"created_by_project_id": true, "get_metric": true, "creator": true, "original_resource_id": true, "lifespan": true,
-}
-
-// maxAttributeName is the most characters of an attribute's name.
-const maxAttributeName = 63
-
-// checkAttribute refuses names that can't be, and limits that nothing fits.
-func checkAttribute(name string, a index.Attribute) error {
-	first := byte(' ')
-	if name != "" {
-		first = name[0] | 0x20
-	}
-	if reserved[name] || len(name) > maxAttributeName || (first < 'a' || first > 'z') && (name == "" || name[0] < '0' || name[0] > '9') || strings.ContainsRune(name, 0) {
-		return badRequest(fmt.Sprintf("Invalid input: Resource attribute name %s is invalid", name))
-	}
+// checkLimits refuses limits that nothing fits.
+func checkLimits(a index.Attribute) error {
 	const crossed = "Invalid input: Resource attribute value min (or min_length) %v must be less than or equal to max (or max_length) %v!"
 	if a.Type == index.String && a.MinLength > a.MaxLength {
 		return badRequest(fmt.Sprintf(crossed, a.MinLength, a.MaxLength))
@@ -199,6 +182,16 @@ func checkAttribute(name string, a index.Attribute) error {
 		return badRequest(fmt.Sprintf(crossed, *a.Min, *a.Max))
 	}
 	return nil
+}
+
+// invalidType is the answer when the index refuses a type: Gnocchi says what is
+// wrong after these words.
+func invalidType(err error) error {
+	var invalid *index.InvalidError
+	if errors.As(err, &invalid) {
+		return badRequest("Invalid input: " + invalid.Reason)
+	}
+	return err
 }
 
 // mediaPatch is the content type of changes of a resource type: RFC 6902.
@@ -237,7 +230,7 @@ func (s *Server) changeType(w http.ResponseWriter, r *http.Request) error {
 			return badRequest("Resource type generic can't be changed, for every resource is of it")
 		}
 		if t, err = s.o.Index.ChangeType(r.Context(), name, c.add, c.fill, c.remove); err != nil {
-			return err
+			return invalidType(err)
 		}
 	}
 	return writeJSON(w, http.StatusOK, viewType(t))
@@ -323,7 +316,7 @@ func readAdded(name string, in input) (index.Attribute, any, error) {
 		}
 		return a, nil, err
 	}
-	if err := checkAttribute(name, a); err != nil {
+	if err := checkLimits(a); err != nil {
 		return a, nil, err
 	}
 	const refused = "Invalid input: Option 'fill' of resource attribute %s is invalid: %v"
