@@ -47,7 +47,9 @@ func (e *Engine) checkpoint(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var old string
 	err = e.commit(ctx, func(m *manifest) {
+		old = m.Head.Name
 		m.Log = logStart{e.owner, from}
 		m.Head = head
 		m.Blocks = append(m.Blocks, blocks...)
@@ -61,6 +63,9 @@ func (e *Engine) checkpoint(ctx context.Context) error {
 	// First the blocks were published, now the edges: a query reads them the other way round,
 	// so it finds in blocks all that is before the edge.
 	c.advance()
+	if old != "" {
+		e.garbage.add(saved, old)
+	}
 	e.freePieces(from)
 	ring(e.grown)
 	e.lastCheckpoint.Store(saved.UnixNano())

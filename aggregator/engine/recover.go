@@ -132,11 +132,16 @@ func (e *Engine) recoverLog(ctx context.Context, taken bool) error {
 	if err := e.replay(e.log, start.From); err != nil {
 		return err
 	}
-	// If the log has lost its end, the copy may have it.
+	// If the log has lost its end, the copy may have it. The log goes on behind that, so a
+	// checkpoint must keep what is in the copy only.
 	for len(pieces) > 0 && pieces[0].to <= e.replayed {
 		pieces = pieces[1:]
 	}
-	return e.replayPieces(ctx, pieces, start.From)
+	here := e.replayed
+	if err := e.replayPieces(ctx, pieces, start.From); err != nil || e.replayed == here {
+		return err
+	}
+	return e.Checkpoint(ctx)
 }
 
 // replay applies the records of a log from a position on, but those that were

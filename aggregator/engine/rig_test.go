@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nephoscope/nepho/aggregator/objects"
 	"github.com/nephoscope/nepho/aggregator/objects/objectstest"
 	"github.com/nephoscope/nepho/aggregator/policy"
 	"github.com/nephoscope/nepho/aggregator/window"
@@ -75,16 +74,16 @@ func newRig(t *testing.T, seed uint64) *rig {
 	g := &rig{t: t, seed: seed, r: rand.New(rand.NewPCG(seed, 7)), dir: t.TempDir(),
 		policies: map[uint32]*policy.Policy{}, sure: map[sureKey]int64{}}
 	g.clock.Store(time.Date(2026, 11, 22, 3, 4, 5, 0, time.UTC).UnixNano())
-	local, err := objects.Local(filepath.Join(g.dir, "objects"))
-	if err != nil {
-		t.Fatal(err)
+	if seed%2 == 0 {
+		g.store = newStore(t)
+	} else {
+		g.store = objectstest.NewFaulty(newMemory(), nil)
 	}
-	g.store = objectstest.NewFaulty(local, nil)
 	for _, p := range testPolicies() {
 		g.policies[p.ID] = p
 	}
 	g.m = newModel(time.Hour, slices.Collect(maps.Values(g.policies))...)
-	g.options = Options{Objects: g.store, MaxFuture: time.Hour, Log: slog.New(slog.DiscardHandler), Now: g.now}
+	g.options = Options{Objects: g.store, CacheLimit: 1 << 20, MaxFuture: time.Hour, Log: slog.New(slog.DiscardHandler), Now: g.now}
 	g.options.Dir = filepath.Join(g.dir, "local")
 	steps := []int64{1e9, 10e9, 60e9, 333e6, 7777777777}
 	names := slices.Sorted(maps.Keys(shapes))
@@ -368,4 +367,12 @@ func (g *rig) fork() {
 	g.options.Dir = to
 	g.open()
 	g.done("fork")
+}
+
+// copyAll makes a folder a copy of another.
+func copyAll(from, to string) error {
+	if err := os.RemoveAll(to); err != nil {
+		return err
+	}
+	return os.CopyFS(to, os.DirFS(from))
 }

@@ -1,0 +1,312 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nephoscope/nepho/aggregator/objects"
+	"github.com/nephoscope/nepho/aggregator/objects/objectstest"
+	"github.com/nephoscope/nepho/aggregator/policy"
+	"github.com/nephoscope/nepho/aggregator/window"
+)
+
+// node opens a store from a folder.
+func node(t *testing.T, dir string, store objects.Store, change ...func(*Options)) *Engine {
+	t.Helper()
+	e, err := tryNode(t, dir, store, change...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func tryNode(t *testing.T, dir string, store objects.Store, change ...func(*Options)) (*Engine, error) {
+	t.Helper()
+	o := Options{Dir: dir, Objects: store, MaxFuture: time.Hour, Now: func() time.Time { return testNow }}
+	for _, f := range change {
+		f(&o)
+	}
+	e, err := Open(t.Context(), o, []*policy.Policy{low, medium, high})
+	if err == nil {
+		t.Cleanup(func() {
+			e.free() //nolint:errcheck // it may be freed already
+		})
+	}
+	return e, err
+}
+
+var testNow = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+
+func newStore(t *testing.T) *objectstest.Faulty {
+	t.Helper()
+	s, err := objects.Local(filepath.Join(t.TempDir(), "objects"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return objectstest.NewFaulty(s, nil)
+}
+
+// put writes points of a metric, ten seconds each from the other, from a time on.
+func put(t *testing.T, e *Engine, ref Ref, from time.Time, values ...float64) {
+	t.Helper()
+	var b Batch
+	b.Metric(ref, medium.ID)
+	for i, v := range values {
+		b.Point(from.UnixNano()+int64(i)*10e9, v)
+	}
+	if out, err := e.Write(t.Context(), &b); err != nil || out.Accepted != len(values) {
+		t.Fatalf("%+v, %v", out, err)
+	}
+}
+
+// sums are those of all windows of a metric.
+func sums(t *testing.T, e *Engine, ref Ref, granularity time.Duration) []float64 {
+	t.Helper()
+	var f window.Frame
+	err := e.Frame(t.Context(), Query{ref, granularity, policy.SetOf(policy.Sum), 0, testNow.UnixNano() * 2}, &f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.Clone(f.Values(window.Sum))
+}
+
+func TestAnotherNodeHasWhatWasShipped(t *testing.T) {
+	store := newStore(t)
+	dirA, dirB := t.TempDir(), t.TempDir()
+	hour := testNow.Add(-5 * time.Hour)
+	a := node(t, dirA, store)
+	put(t, a, 1, hour, 1, 2, 3)
+	put(t, a, 2, hour, 4)
+	put(t, a, 1, hour.Add(2*time.Hour), 5)
+	if err := a.Checkpoint(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	put(t, a, 1, hour.Add(3*time.Hour), 6)
+	if err := a.ship(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	put(t, a, 1, hour.Add(3*time.Hour+time.Minute), 7)
+	if err := a.ship(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	put(t, a, 1, hour.Add(4*time.Hour), 8) // is not shipped
+
+	// B takes over while A still runs.
+	b := node(t, dirB, store)
+	if got := sums(t, b, 1, time.Hour); !slices.Equal(got, []float64{6, 5, 13}) {
+		t.Fatalf("%v", got)
+	}
+	if got := sums(t, b, 2, time.Minute); !slices.Equal(got, []float64{4}) {
+		t.Fatalf("%v", got)
+	}
+	put(t, b, 1, hour.Add(4*time.Hour), 9)
+
+	// A notices as soon as it looks, and writes no more.
+	var fenced *FencedError
+	if err := a.ship(t.Context()); !errors.As(err, &fenced) || fenced.Owner != b.owner {
+		t.Fatalf("%v", err)
+	}
+	batch := Batch{}
+	batch.Metric(1, medium.ID)
+	batch.Point(testNow.UnixNano(), 1)
+	if _, err := a.Write(t.Context(), &batch); !errors.As(err, &fenced) {
+		t.Fatalf("%v", err)
+	}
+	if err := a.Checkpoint(t.Context()); !errors.As(err, &fenced) {
+		t.Fatalf("%v", err)
+	}
+	if err := a.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+
+	// B's own crash.
+	if err := b.free(); err != nil {
+		t.Fatal(err)
+	}
+	b = node(t, dirB, store)
+	if got := sums(t, b, 1, time.Hour); !slices.Equal(got, []float64{6, 5, 13, 9}) {
+		t.Fatalf("%v", got)
+	}
+	if err := b.ship(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.free(); err != nil {
+		t.Fatal(err)
+	}
+
+	// A takes it back. What B never had is put aside.
+	a = node(t, dirA, store)
+	if got := sums(t, a, 1, time.Hour); !slices.Equal(got, []float64{6, 5, 13, 9}) {
+		t.Fatalf("%v", got)
+	}
+	aside, err := filepath.Glob(filepath.Join(dirA, "log.*"))
+	if err != nil || len(aside) != 1 {
+		t.Fatalf("logs that were put aside: %v, %v", aside, err)
+	}
+}
+
+func TestATakeoverThatDidNotEndIsMadeAgain(t *testing.T) {
+	store := newStore(t)
+	a := node(t, t.TempDir(), store)
+	put(t, a, 1, testNow, 1, 2, 3)
+	if err := a.ship(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.free(); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for n := range 4 {
+		left := n
+		store.Set(func(c objectstest.Call) objectstest.Fault {
+			if c.Op == "put" || c.Op == "replace" {
+				if left--; left < 0 {
+					return objectstest.Fault{Before: errTrouble}
+				}
+			}
+			return objectstest.Fault{}
+		})
+		e, err := tryNode(t, dir, store)
+		if err == nil {
+			if n < 3 {
+				t.Fatalf("opened with %d changes of the store", n)
+			}
+			if got := sums(t, e, 1, time.Hour); !slices.Equal(got, []float64{6}) {
+				t.Fatalf("%v", got)
+			}
+			return
+		}
+		if !errors.Is(err, errTrouble) {
+			t.Fatal(err)
+		}
+	}
+	t.Fatal("never opened")
+}
+
+func TestTheCopyOfTheLogMendsALostEnd(t *testing.T) {
+	store := newStore(t)
+	dir := t.TempDir()
+	e := node(t, dir, store)
+	put(t, e, 1, testNow, 1)
+	old := t.TempDir()
+	copyFolder(t, filepath.Join(dir, walFolder), old)
+	put(t, e, 1, testNow.Add(time.Minute), 2)
+	if err := e.ship(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.free(); err != nil {
+		t.Fatal(err)
+	}
+	copyFolder(t, old, filepath.Join(dir, walFolder))
+	e = node(t, dir, store)
+	put(t, e, 1, testNow.Add(2*time.Minute), 4)
+	for range 2 {
+		if got := sums(t, e, 1, time.Minute); !slices.Equal(got, []float64{1, 2, 4}) {
+			t.Fatalf("%v", got)
+		}
+		if err := e.free(); err != nil {
+			t.Fatal(err)
+		}
+		e = node(t, dir, store)
+	}
+	if n := e.Stats().Damaged; n > 0 {
+		t.Fatalf("%d damaged", n)
+	}
+}
+
+func TestOneProcessUsesAFolder(t *testing.T) {
+	store := newStore(t)
+	dir := t.TempDir()
+	e := node(t, dir, store)
+	if _, err := tryNode(t, dir, store); err == nil || !strings.Contains(err.Error(), "used by another process") {
+		t.Fatalf("%v", err)
+	}
+	put(t, e, 1, testNow, 1) // it was not fenced
+	if err := e.Checkpoint(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestAMonthTakesFewObjects counts what a month of checkpoints, and a day of
+// shipped logs, cost.
+func TestAMonthTakesFewObjects(t *testing.T) {
+	store := objectstest.NewFaulty(newMemory(), nil)
+	now := testNow
+	e := node(t, t.TempDir(), store, func(o *Options) {
+		o.Now, o.MaxFuture, o.Sync = func() time.Time { return now }, 24*time.Hour, time.Hour
+	})
+	r := rand.New(rand.NewPCG(1, 2))
+	count := func(op string) int {
+		n := 0
+		for _, c := range store.Calls() {
+			if c.Op == op {
+				n++
+			}
+		}
+		return n
+	}
+	const days = 32
+	blocks := 0
+	for day := range days {
+		before := count("put") + count("replace")
+		for range 12 {
+			var b Batch
+			for ref := range Ref(3) {
+				b.Metric(ref, high.ID)
+				for i := range 12 {
+					b.Point(now.UnixNano()+int64(i)*600e9, r.Float64())
+				}
+			}
+			if _, err := e.Write(t.Context(), &b); err != nil {
+				t.Fatal(err)
+			}
+			now = now.Add(2 * time.Hour)
+			if day == days-1 {
+				for m := range 120 {
+					put(t, e, 9, now.Add(time.Duration(m)*time.Minute), 1)
+					if err := e.ship(t.Context()); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			if err := e.Checkpoint(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if err := e.maintain(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			blocks = max(blocks, e.Stats().Blocks)
+		}
+		changes := count("put") + count("replace") - before
+		if most := map[bool]int{false: 120, true: 1700}[day == days-1]; changes > most {
+			t.Fatalf("%d changes of the store on day %d", changes, day)
+		}
+	}
+	if blocks > 80 {
+		t.Errorf("%d block files", blocks)
+	}
+	objects := 0
+	for _, err := range store.List(t.Context(), "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		objects++
+	}
+	if objects > blocks+40 {
+		t.Errorf("%d objects with %d blocks: they are not deleted", objects, blocks)
+	}
+	t.Logf("%d blocks at most, %d objects at the end", blocks, objects)
+}
+
+func copyFolder(t *testing.T, from, to string) {
+	t.Helper()
+	if err := copyAll(from, to); err != nil {
+		t.Fatal(fmt.Errorf("cannot copy %s to %s: %w", from, to, err))
+	}
+}
