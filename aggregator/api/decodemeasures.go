@@ -59,7 +59,7 @@ func decodeMeasures(data []byte, shape bodyShape, now time.Time, p *posted) erro
 // that come again. [input.object] keeps the last of those; but measures are not
 // thrown away because of what is written beside them.
 func (in input) each(f func(key string, value input)) {
-	if *in.first != nil {
+	if in.skip() {
 		return
 	}
 	if in.kind() != '{' {
@@ -106,7 +106,7 @@ func (in input) namedMeasures(now time.Time, p *posted, m *namedMetric) {
 
 // measures reads a list of measures, and ends the metric.
 func (in input) measures(now time.Time, p *posted) {
-	if *in.first != nil {
+	if in.skip() {
 		return
 	}
 	d := json.NewDecoder(bytes.NewReader(in.raw))

@@ -2,6 +2,7 @@ package api
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -110,4 +111,76 @@ func FuzzReadLines(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestInfluxWrite(t *testing.T) {
+	p := newPlane(t)
+	p.rule("*", "coarse")
+	write := "/v1/influxdb/write?db=influxdbtest"
+	plain := []string{"Content-Type", "text/plain"}
+	at := planeNow.UnixNano()
+	line := fmt.Sprintf("mymetric,host=foobar,mytag=myvalue field=123,up=t %d", at)
+
+	p.ask(404, "POST", write, line, plain...)
+	if w := p.request("admin", "POST", write, line); !strings.Contains(w.Body.String(), `"error":"database not found: \"influxdbtest\""`) || w.Header().Get("X-Influxdb-Error") == "" {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	if w := p.request("bob", "POST", "/v1/influxdb/query?q=create+database+influxdbtest", nil); w.Code != 403 {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	for range 2 {
+		p.ask(204, "POST", "/v1/influxdb/query?q=create+database+influxdbtest", nil)
+	}
+	p.ask(204, "POST", "/v1/influxdb/query", "q=CREATE+DATABASE+%22other%22", "Content-Type", "application/x-www-form-urlencoded")
+	p.ask(200, "GET", "/v1/resource_type/other", nil)
+	p.ask(501, "POST", "/v1/influxdb/query?q=select+metrics+plz", nil)
+	p.ask(204, "POST", "/v1/influxdb/query", nil)
+	if w := p.request("", "GET", "/v1/influxdb/ping", nil); w.Code != 204 || w.Header().Get("X-Influxdb-Version") == "" {
+		t.Errorf("%d %s", w.Code, w.Header())
+	}
+
+	p.ask(204, "POST", write, line, plain...)
+	got := p.ask(200, "GET", "/v1/resource/influxdbtest/foobar", nil)
+	if !strings.Contains(got, `"id":"b4d568e4-7af1-5aec-ac3f-9c09fa3685a9"`) || !strings.Contains(got, `"creator":"admin"`) {
+		t.Error(got)
+	}
+	p.answers(rows(300, "12:00:00", 123), "GET", "/v1/resource/influxdbtest/foobar/metric/mymetric.field@mytag=myvalue/measures", nil)
+	p.answers(rows(300, "12:00:00", 1), "GET", "/v1/resource/influxdbtest/foobar/metric/mymetric.up@mytag=myvalue/measures", nil)
+	// A resource that exists gets more metrics; the time is in seconds, or now.
+	p.ask(204, "POST", write+"&precision=s", fmt.Sprintf("mymetric,host=foobar,mytag=myvalue field=125 %d\nmymetric,host=foobar new=1\nmymetric,host=foobar new=3 %d", at/1e9+60, at/1e9+1), plain...)
+	p.answers(rows(300, "12:00:00", 124), "GET", "/v1/resource/influxdbtest/foobar/metric/mymetric.field@mytag=myvalue/measures", nil)
+	p.answers(rows(300, "12:00:00", 2), "GET", "/v1/resource/influxdbtest/foobar/metric/mymetric.new/measures", nil)
+	p.ask(400, "POST", write+"&precision=d", line, plain...)
+
+	p.ask(204, "POST", write, line, "X-Gnocchi-InfluxDB-Tag-Resource-ID", "mytag")
+	p.answers(rows(300, "12:00:00", 123), "GET", "/v1/resource/influxdbtest/myvalue/metric/mymetric.field@host=foobar/measures", nil)
+
+	// All or nothing.
+	p.refused(400, `{"cause":"Value error","detail":"line","reason":"Unable to parse line 2: empty tag name"}`, "POST", write, "good,host=foobar x=1\nbad")
+	p.refused(400, "{\"cause\":\"Value error\",\"detail\":\"key\",\"reason\":\"Unable to find key `host' in tags\"}", "POST", write, "good,host=foobar x=1\nbad x=1")
+	p.ask(404, "GET", "/v1/resource/influxdbtest/foobar/metric/good.x", nil)
+
+	p.resource("admin", "generic", "conflict", "")
+	p.refused(409, `{"cause":"Resource already exists","detail":"da19a545-af76-5081-9a88-f370baab66c6"}`, "POST", write, strings.Replace(line, "foobar", "conflict", 1))
+
+	w := p.request("admin", "POST", write, fmt.Sprintf("mymetric,host=foobar,mytag=myvalue field=1 %d\nmymetric,host=foobar,mytag=myvalue field=1 %d", at-3600e9, at))
+	if w.Code != 400 || !strings.Contains(w.Body.String(), `"error":"partial write: points beyond retention policy dropped=1"`) || !strings.Contains(w.Body.String(), `"late":1`) {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
+
+// Others may not write to somebody's resources, whose metrics they know by UUID.
+func TestInfluxWriteToOthers(t *testing.T) {
+	p := newPlane(t)
+	p.rule("*", "coarse")
+	p.ask(204, "POST", "/v1/influxdb/query?q=create+database+db", nil)
+	id := p.resource("alice", "db", "hers", "", "m.f=coarse")
+	for line, want := range map[string]int{"m,host=" + id.String() + " f=1": 403, "m,host=" + id.String() + " new=1": 403} {
+		if w := p.request("bob", "POST", "/v1/influxdb/write?db=db", line); w.Code != want {
+			t.Errorf("%s: %d %s", line, w.Code, w.Body)
+		}
+		if w := p.request("alice", "POST", "/v1/influxdb/write?db=db", line); w.Code != 204 {
+			t.Errorf("%s: %d %s", line, w.Code, w.Body)
+		}
+	}
 }

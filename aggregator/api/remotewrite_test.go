@@ -198,7 +198,7 @@ func TestParseLabels(t *testing.T) {
 		if set.plain != c.plain || resource != c.resource || c.long != "" && set.long != c.long || c.long == "" && !strings.Contains(set.long, "#") {
 			t.Errorf("%v: %q %q %q", c.labels, set.plain, set.long, resource)
 		}
-		if len(set.long) > maxMetricName || strings.Contains(set.long+set.plain+resource, "/") {
+		if len(set.long) > maxName || strings.Contains(set.long+set.plain+resource, "/") {
 			t.Errorf("%v: %q", c.labels, set.long)
 		}
 		names[resource+"\x00"+set.long] = append(names[resource+"\x00"+set.long], fmt.Sprint(set.labels))
@@ -220,9 +220,9 @@ func TestParseLabels(t *testing.T) {
 			t.Errorf("%v, want %s", err, want)
 		}
 	}
-	text, _ := (&labelSet{labels: map[string]string{"job": strings.Repeat("j", 400)}}).resource()
-	if len(text) > 255 {
-		t.Errorf("the resource %q", text)
+	text, attributes := (&labelSet{labels: map[string]string{"job": strings.Repeat("j", 400)}}).resource()
+	if len(text) > 255 || len(attributes["job"].(string)) > 255 || attributes["instance"] != "none" {
+		t.Errorf("the resource %q %v", text, attributes)
 	}
 }
 
@@ -271,7 +271,7 @@ func FuzzReadWriteRequest(f *testing.F) {
 		var s skipped
 		series, _ := readWriteRequest(message, nil, &p, &s)
 		for _, one := range series {
-			if set, err := parseLabels(one.labels); err == nil && (len(set.long) > maxMetricName || strings.Contains(set.long+set.plain, "/")) {
+			if set, err := parseLabels(one.labels); err == nil && (len(set.long) > maxName || strings.Contains(set.long+set.plain, "/")) {
 				t.Fatalf("%+v", set)
 			}
 		}

@@ -85,9 +85,6 @@ type labelSet struct {
 	series      []int // places in the request
 }
 
-// maxMetricName is the most bytes of a metric's name.
-const maxMetricName = 255
-
 // parseLabels reads the labels of a series. Those without a value are not there.
 func parseLabels(message []byte) (*labelSet, error) {
 	set := &labelSet{labels: map[string]string{}}
@@ -133,16 +130,22 @@ func (s *labelSet) setNames() {
 		long.WriteByte('}')
 	}
 	s.long = long.String()
-	if job := s.labels["job"]; strings.Contains(exact.String(), "/") || len(s.long) > maxMetricName ||
+	if job := s.labels["job"]; strings.Contains(exact.String(), "/") || len(s.long) > maxName ||
 		strings.Contains(job, "@") || job == "none" || s.labels["instance"] == "none" {
 		// Another set could have this name, too.
-		sum := sha256.Sum256([]byte(exact.String()))
-		suffix := "#" + hex.EncodeToString(sum[:8])
-		s.long = strings.ToValidUTF8(s.long[:min(len(s.long), maxMetricName-len(suffix))], "") + suffix
+		s.long = shortened(s.long, exact.String())
 	}
-	if len(s.plain) > maxMetricName {
+	if len(s.plain) > maxName {
 		s.plain = s.long
 	}
+}
+
+// shortened is a text of at most maxName bytes that stands for another one: its
+// start, and a part of the other's digest.
+func shortened(text, other string) string {
+	sum := sha256.Sum256([]byte(other))
+	suffix := "#" + hex.EncodeToString(sum[:8])
+	return strings.ToValidUTF8(text[:min(len(text), maxName-len(suffix))], "") + suffix
 }
 
 // unslash replaces what names of metrics and resources may not have.
@@ -150,19 +153,25 @@ func unslash(text string) string { return strings.ReplaceAll(text, "/", "_") }
 
 // resource is what the resource is called: JOB@INSTANCE, none for what is missing.
 func (s *labelSet) resource() (text string, attributes map[string]any) {
-	job, instance := s.labels["job"], s.labels["instance"]
-	if job == "" {
-		job = "none"
+	attributes = map[string]any{}
+	for _, name := range [...]string{"job", "instance"} {
+		value := s.labels[name]
+		if value == "" {
+			value = "none"
+		}
+		if text != "" {
+			text += "@"
+		}
+		text += unslash(value)
+		if len(value) > maxName {
+			value = shortened(value, value)
+		}
+		attributes[name] = value
 	}
-	if instance == "" {
-		instance = "none"
+	if len(text) > maxName {
+		text = shortened(text, text)
 	}
-	text = unslash(job + "@" + instance)
-	if len(text) > maxMetricName {
-		sum := sha256.Sum256([]byte(text))
-		text = strings.ToValidUTF8(text[:maxMetricName-17], "") + "#" + hex.EncodeToString(sum[:8])
-	}
-	return text, map[string]any{"job": job, "instance": instance}
+	return text, attributes
 }
 
 // match finds, among metrics of the resource, that of the set.

@@ -60,8 +60,8 @@ func (w *remoteWriter) resolve(ctx context.Context, rw *remoteWrite, in *intake)
 
 // prometheusType is the resource type of what Prometheus writes, as Gnocchi has it.
 var prometheusType = index.ResourceType{Name: "prometheus", Attributes: map[string]index.Attribute{
-	"job":      {Type: index.String, Required: true, MinLength: 1, MaxLength: 512},
-	"instance": {Type: index.String, Required: true, MinLength: 1, MaxLength: 512},
+	"job":      {Type: index.String, Required: true, MinLength: 1, MaxLength: maxName},
+	"instance": {Type: index.String, Required: true, MinLength: 1, MaxLength: maxName},
 }}
 
 // scraped is a resource with those of its label sets whose metrics are looked for.

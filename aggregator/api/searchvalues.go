@@ -80,7 +80,7 @@ func (in input) search() expression {
 			return truth(slices.ContainsFunc(terms, func(e expression) bool { return (e(v) != 0) == some }) == some)
 		}
 	case "not":
-		value.refuseWhole("Unknown operator not")
+		value.abort(badRequest("Unknown operator not"))
 		return nil
 	}
 	return in.operation()
@@ -121,7 +121,7 @@ func (in input) operation() expression {
 
 // float reads a number.
 func (in input) float() float64 {
-	if *in.first != nil {
+	if in.skip() {
 		return 0
 	}
 	var v float64
@@ -134,7 +134,7 @@ func (in input) float() float64 {
 // only is the one member of an object.
 func (in input) only() (name string, value input, ok bool) {
 	members := in.object()
-	if *in.first != nil {
+	if in.skip() || members.values == nil {
 		return "", in, false
 	}
 	names := members.names()
@@ -147,13 +147,6 @@ func (in input) only() (name string, value input, ok bool) {
 		return "", in, false
 	}
 	return names[0], members.get(names[0]), true
-}
-
-// refuseWhole records a fault that is told without its place.
-func (in input) refuseWhole(reason string) {
-	if *in.first == nil {
-		*in.first = badRequest(reason)
-	}
 }
 
 // searchMeasures answers with the measures of metrics whose values satisfy a
