@@ -88,7 +88,7 @@ func TestGnocchiClient(t *testing.T) {
 	url, dir := os.Getenv("GNOCCHI_ENDPOINT"), t.TempDir()
 	if url == "" {
 		listen := fmt.Sprintf("127.0.0.1:%d", parts.FreePort(t))
-		a := StartAgent(t, fmt.Sprintf("[[pollster.internal]]\n[[storage.aggregator]]\npath = '${DIR}/aggregator'\nlisten = '%s'\nauth = 'basic'\n", listen))
+		a := StartAgent(t, fmt.Sprintf("[[pollster.internal]]\ninterval = '1h'\nmeters = ['nepho.source.polls']\n[[storage.aggregator]]\npath = '${DIR}/aggregator'\nlisten = '%s'\nauth = 'basic'\n", listen))
 		url, dir = "http://"+listen, a.Dir
 	}
 	c := startGnocchiClient(t, url)

@@ -325,7 +325,8 @@ func readMetrics(in input) metricsInput {
 			v.attach[name] = id
 		case '{':
 			m := index.NewMetric{Name: name}
-			readMetric(item.object("archive_policy_name", "unit"), &m)
+			// gnocchiclient repeats the name.
+			readMetric(item.object("archive_policy_name", "unit", "name"), &m)
 			v.new = append(v.new, m)
 		default:
 			item.fault("not a valid value")

@@ -18,6 +18,10 @@ func (s *Server) inside(r *http.Request) (*url.URL, bool) {
 		}
 		escaped = rest
 	}
+	// Clients put paths together carelessly: gnocchiclient asks for //v1/archive_policy.
+	for strings.Contains(escaped, "//") {
+		escaped = strings.ReplaceAll(escaped, "//", "/")
+	}
 	// "/v1/" is the list of what is in it, "/v1" leads there.
 	if escaped != "/v1" {
 		escaped = "/" + strings.Trim(escaped, "/")
