@@ -66,7 +66,7 @@ func (p *packer) segment(dst []byte, ref uint64, f *window.Frame, i, j int) []by
 func (p *packer) load(c window.Column, values []float64) {
 	col := &p.columns[c]
 	col.values, col.exponent, col.decimal, col.near, col.same = values, 0, false, false, false
-	if !c.IsRate() || c.Plain() == window.Count {
+	if !c.IsRate() || c.Plain() == window.Count || !p.has(window.Count.Rate()) {
 		return
 	}
 	counts := p.columns[window.Count.Rate()].values
@@ -256,7 +256,7 @@ func (p *packer) choose(c window.Column, earlier []window.Column) choice {
 			lessColumn(formLess, of(c, window.Min))
 		case plain == window.First:
 			lessColumn(formBefore, of(c, window.Last))
-		case c.Percentile() > 0 && earlier[len(earlier)-1].Percentile() > 0:
+		case c.Percentile() > 0 && len(earlier) > 0 && earlier[len(earlier)-1].Percentile() > 0:
 			lessColumn(formLess, earlier[len(earlier)-1])
 		}
 	}

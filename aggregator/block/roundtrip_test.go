@@ -159,6 +159,33 @@ func TestFramesComeBack(t *testing.T) {
 	}
 }
 
+// Each column may be there alone, after a segment that had all.
+func TestColumnsAlone(t *testing.T) {
+	all := fold(minute, 10*second, walk("cpu2", 1, 1000), allMethods...)
+	frames := []*window.Frame{all}
+	for c := range all.Columns.All() {
+		frames = append(frames, cut(all, window.ColumnsOf(c), math.MinInt64, all.Starts[all.Len()-1-int(c)%7]))
+	}
+	r := open(t, file(t, frames...))
+	for ref, f := range frames {
+		var got window.Frame
+		got.Reset(minute, f.Columns)
+		if err := r.Read(uint64(ref), math.MinInt64, math.MaxInt64, &got); err != nil {
+			t.Fatal(err)
+		}
+		for c := range f.Columns.All() {
+			for i, v := range got.Values(c) {
+				if c.IsRate() && i == 0 && ref == 0 {
+					continue // without a rate
+				}
+				if v != f.Values(c)[i] {
+					t.Fatalf("metric %d: column %v is %v in window %d, want %v", ref, c, v, i, f.Values(c)[i])
+				}
+			}
+		}
+	}
+}
+
 // Reading appends: what a frame had stays.
 func TestReadAppends(t *testing.T) {
 	f := fold(minute, minute, walk("cpu2", 1, 5000), fiveMethods...)

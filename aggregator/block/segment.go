@@ -68,7 +68,7 @@ var (
 	errSum      = errors.New("its checksum is wrong")
 	errShort    = errors.New("it ends too early")
 	errWindows  = errors.New("its windows are not in order")
-	errColumns  = errors.New("its columns are not in order")
+	errColumns  = errors.New("it has columns or forms that are unknown, or some twice")
 	errTrailing = errors.New("it has bytes too many")
 	errDecimals = errors.New("it refers to what has more decimals")
 )
@@ -132,7 +132,7 @@ func (u *unpacker) openColumns(b []byte) error {
 			return errShort
 		}
 		c.body, b = b[:size], b[size:]
-		if c.form >= forms || u.place[c.column] != 0 {
+		if c.form >= forms || u.has(c.column) || !window.ColumnsOf(c.column).Known() {
 			return errColumns
 		}
 		u.place[c.column] = uint8(i + 1)
