@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/nephoscope/nepho/agent/cli"
 	"github.com/nephoscope/nepho/agent/host"
+	store "github.com/nephoscope/nepho/aggregator"
 	amqpout "github.com/nephoscope/nepho/outputs/amqp"
 	"github.com/nephoscope/nepho/outputs/discard"
 	"github.com/nephoscope/nepho/outputs/file"
@@ -51,8 +53,13 @@ func Plugins() []sdk.Plugin {
 		influxdb.Plugin(),
 		amqpout.Plugin(),
 		discard.Plugin(),
+		// Storages.
+		store.Plugin(),
 	}
 }
+
+// Store looks into what the aggregator stores.
+func Store() cli.Store { return cli.Store{Inspect: store.Inspect, Verify: store.Verify} }
 
 // Serve runs the bundled plugin of the given kind and name, such as
 // pollster/host, with the given arguments.

@@ -28,9 +28,12 @@ func each(t *testing.T, f func(t *testing.T, kind string, p sdk.Plugin)) {
 	}
 }
 
-// folder is where a plugin lies: what takes samples in outputs, all others in
-// plugins.
+// folder is where a plugin lies: what takes samples in outputs, the aggregator in a
+// folder of its own, all others in plugins.
 func folder(kind, name string) string {
+	if kind == config.Storage && name == "aggregator" {
+		return filepath.Join(root, "aggregator")
+	}
 	if config.IsSink(kind) && kind != config.Alarm {
 		return filepath.Join(root, "outputs", name)
 	}

@@ -30,7 +30,7 @@ func TestFoldersAreBundled(t *testing.T) {
 			listed[key] = true
 		}
 	}
-	for _, pattern := range []string{"plugins/*/sample.toml", "outputs/*/sample.toml"} {
+	for _, pattern := range []string{"plugins/*/sample.toml", "outputs/*/sample.toml", "aggregator/sample.toml"} {
 		samples, err := filepath.Glob(filepath.Join(root, pattern))
 		if err != nil || len(samples) == 0 {
 			t.Fatalf("%s: found %d, %v", pattern, len(samples), err)

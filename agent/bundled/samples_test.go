@@ -79,7 +79,7 @@ func TestMainFileShowsAllOptions(t *testing.T) {
 
 // Configurations in manuals are right, apart from what is left out of them.
 func TestExamplesInManualsAreRight(t *testing.T) {
-	for _, pattern := range []string{"plugins/*/README.md", "outputs/*/README.md"} {
+	for _, pattern := range []string{"plugins/*/README.md", "outputs/*/README.md", "aggregator/README.md"} {
 		files, err := filepath.Glob(filepath.Join(root, pattern))
 		if err != nil || len(files) == 0 {
 			t.Fatalf("%s: found %d, %v", pattern, len(files), err)
@@ -116,7 +116,7 @@ type line struct {
 
 var (
 	option = regexp.MustCompile(`^(?:# )?([a-z][a-z0-9_]*) *= (.*)$`)
-	header = regexp.MustCompile(`^(?:# )?(\[\[?[a-z_.]+\]\]?)$`)
+	header = regexp.MustCompile(`^(?:# )?(\[\[?[a-z0-9_.]+\]\]?)$`)
 )
 
 // takeApart leaves out prose.

@@ -32,25 +32,32 @@ const DefaultConfig = "/etc/nepho/nepho.toml"
 type App struct {
 	Version string
 	Bundled []sdk.Plugin
-	Stdout  io.Writer
-	Stderr  io.Writer
+	// Store looks into what the aggregator stores; nil where it is not bundled.
+	Store  Store
+	Stdout io.Writer
+	Stderr io.Writer
 }
 
-// command is one word of the command line.
+// command is a word of the command line: one to be run, or one before others.
 type command struct {
 	name, args, summary, help string
 	run                       func(a *App, flags *flag.FlagSet, args []string) int
+	parts                     []command
 }
 
 func commands() []command {
 	return []command{
-		{"run", "", "run the agent", runHelp, (*App).run},
-		{"check", "", "check the configuration and report all that is wrong with it", checkHelp, (*App).check},
-		{"test", "[INSTANCE ...]", "poll once and show what each pipeline would publish; publish nothing", testHelp, (*App).test},
-		{"plugins", "", "list all plugins that there are", pluginsHelp, (*App).plugins},
-		{"config", "[PLUGIN ...]", "print a commented configuration of plugins, or the effective one", configHelp, (*App).config},
-		{"status", "", "show how the running agent is doing", statusHelp, (*App).status},
-		{"version", "", "print the version", "", (*App).version},
+		{"run", "", "run the agent", runHelp, (*App).run, nil},
+		{"check", "", "check the configuration and report all that is wrong with it", checkHelp, (*App).check, nil},
+		{"test", "[INSTANCE ...]", "poll once and show what each pipeline would publish; publish nothing", testHelp, (*App).test, nil},
+		{"plugins", "", "list all plugins that there are", pluginsHelp, (*App).plugins, nil},
+		{"config", "[PLUGIN ...]", "print a commented configuration of plugins, or the effective one", configHelp, (*App).config, nil},
+		{"status", "", "show how the running agent is doing", statusHelp, (*App).status, nil},
+		{"resource", "", "list, show and search resources of the aggregator", "", nil, resourceCommands()},
+		{"metric", "", "list, show, make and delete metrics of the aggregator", "", nil, metricCommands()},
+		{"measures", "", "show and add measures of the aggregator", "", nil, measuresCommands()},
+		{"aggregator", "", "look into what the aggregator stores", "", nil, aggregatorCommands()},
+		{"version", "", "print the version", "", (*App).version, nil},
 	}
 }
 
@@ -63,35 +70,62 @@ func (a *App) Main(args []string) int {
 	switch args[0] {
 	case "help", "-h", "-help", "--help":
 		if len(args) > 1 {
-			return a.Main([]string{args[1], "--help"})
+			return a.Main(append(slices.Clone(args[1:]), "--help"))
 		}
 		a.usage(a.Stdout)
 		return exitOK
 	case "-v", "--version":
 		args = []string{"version"}
 	}
+	return a.dispatch("nepho", commands(), args)
+}
+
+// dispatch runs the command of a list that args begin with.
+func (a *App) dispatch(before string, list []command, args []string) int {
 	var names []string
-	for _, c := range commands() {
-		if c.name == args[0] {
-			flags := flag.NewFlagSet("nepho "+c.name, flag.ContinueOnError)
-			flags.SetOutput(io.Discard) // parse tells of errors and of help
-			return c.run(a, flags, args[1:])
+	for _, c := range list {
+		if c.name != args[0] {
+			names = append(names, c.name)
+			continue
 		}
-		names = append(names, c.name)
+		name, rest := before+" "+c.name, args[1:]
+		if c.parts == nil {
+			flags := flag.NewFlagSet(name, flag.ContinueOnError)
+			flags.SetOutput(io.Discard) // parse tells of errors and of help
+			return c.run(a, flags, rest)
+		}
+		switch {
+		case len(rest) == 0:
+			groupUsage(a.Stderr, name, c)
+			return exitUsage
+		case slices.Contains([]string{"help", "-h", "-help", "--help"}, rest[0]):
+			groupUsage(a.Stdout, name, c)
+			return exitOK
+		}
+		return a.dispatch(name, c.parts, rest)
 	}
-	fmt.Fprintf(a.Stderr, "nepho: there is no command %q", args[0])
+	help, _ := strings.CutPrefix(before+" ", "nepho ")
+	fmt.Fprintf(a.Stderr, "%s: there is no command %q", before, args[0])
 	end := "."
 	if near := sdkconfig.Suggest(args[0], names); near != "" {
 		end = fmt.Sprintf("; did you mean %q?", near)
 	}
-	fmt.Fprintln(a.Stderr, end+" See nepho help.")
+	fmt.Fprintf(a.Stderr, "%s See nepho help%s.\n", end, strings.TrimSuffix(" "+help, " "))
 	return exitUsage
+}
+
+func groupUsage(w io.Writer, name string, c command) {
+	fmt.Fprintf(w, "Usage: %s COMMAND [OPTIONS]\n\n%s.\n\n", name, strings.ToUpper(c.summary[:1])+c.summary[1:])
+	for _, p := range c.parts {
+		fmt.Fprintf(w, "  %-8s %s\n", p.name, p.summary)
+	}
+	fmt.Fprintf(w, "\nnepho help %s COMMAND tells more.\n", c.name)
 }
 
 func (a *App) usage(w io.Writer) {
 	fmt.Fprint(w, "Nepho collects what clouds and data centres can tell of themselves.\n\nUsage: nepho COMMAND [OPTIONS]\n\n")
 	for _, c := range commands() {
-		fmt.Fprintf(w, "  %-8s %s\n", c.name, c.summary)
+		fmt.Fprintf(w, "  %-10s %s\n", c.name, c.summary)
 	}
 	fmt.Fprintf(w, `
 nepho help COMMAND tells more. The configuration is %s unless --config or the
@@ -107,11 +141,13 @@ Start here:
 }
 
 func commandUsage(w io.Writer, flags *flag.FlagSet) {
-	all := commands()
-	c := all[slices.IndexFunc(all, func(c command) bool { return "nepho "+c.name == flags.Name() })]
+	c := command{parts: commands()}
+	for _, word := range strings.Fields(flags.Name())[1:] {
+		c = c.parts[slices.IndexFunc(c.parts, func(c command) bool { return c.name == word })]
+	}
 	any := false
 	flags.VisitAll(func(*flag.Flag) { any = true })
-	line := "Usage: nepho " + c.name
+	line := "Usage: " + flags.Name()
 	if any {
 		line += " [OPTIONS]"
 	}

@@ -301,3 +301,20 @@ func FuzzLoad(f *testing.F) {
 		l.d.Actions(&sdk.Event{EventType: "d", Traits: []sdk.Trait{{Name: "x", Type: sdk.Text, Value: "1"}}}, func(string, error) {})
 	})
 }
+
+// The example of the manual is right, on top of what ships.
+func TestManualsExample(t *testing.T) {
+	manual, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, found := strings.Cut(string(manual), "```toml definitions\n")
+	example, _, closed := strings.Cut(rest, "```")
+	if !found || !closed {
+		t.Fatal("the manual has no example")
+	}
+	d := mustLoad(t, Shipped, example)
+	if typ, _ := d.TypeOf("gpu.util"); typ.Name != "instance" || d.PolicyOf("host.load.1min", sdk.Gauge) != "seconds" {
+		t.Errorf("gpu.util belongs to %s", typ.Name)
+	}
+}

@@ -21,6 +21,6 @@ func main() {
 		}
 		return
 	}
-	app := &cli.App{Version: version, Bundled: bundled.Plugins(), Stdout: os.Stdout, Stderr: os.Stderr}
+	app := &cli.App{Version: version, Bundled: bundled.Plugins(), Store: bundled.Store(), Stdout: os.Stdout, Stderr: os.Stderr}
 	os.Exit(app.Main(os.Args[1:]))
 }

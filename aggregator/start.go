@@ -1,0 +1,179 @@
+package aggregator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nephoscope/nepho/aggregator/auth"
+	"github.com/nephoscope/nepho/aggregator/engine"
+	"github.com/nephoscope/nepho/aggregator/index"
+	"github.com/nephoscope/nepho/aggregator/objects"
+	"github.com/nephoscope/nepho/sdk"
+	"github.com/nephoscope/nepho/sdk/config"
+)
+
+// store is an instance: its options, and what Start makes of them.
+type store struct {
+	options
+
+	instance string
+	log      *slog.Logger
+	objects  objects.Store
+	index    *index.Index
+	engine   *engine.Engine
+	intake   *intake
+	shipper  *shipper // nil without S3 or SQLite
+
+	server  *http.Server // nil without an API
+	address string       // where it listens
+
+	work sync.WaitGroup // what runs until end is called
+	end  context.CancelFunc
+}
+
+// Start implements sdk.Starter. Its order is that in which the parts need each
+// other; when one fails, those before it are closed again.
+func (s *store) Start(ctx context.Context, env sdk.Env) (err error) {
+	s.instance, s.log = env.Instance, env.Log
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	var background context.Context
+	background, s.end = context.WithCancel(context.Background())
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Stop(ctx))
+		}
+	}()
+	defined, problems := s.define()
+	if len(problems) > 0 {
+		return config.Join(problems)
+	}
+	who, err := auth.New(s.Options, s.log)
+	if err != nil {
+		return err
+	}
+	if s.Path == "" {
+		s.Path = env.StateDir
+	}
+	if s.Path == "" {
+		return errors.New("there is no folder to keep anything in: set path")
+	}
+	if err := os.MkdirAll(s.Path, 0o750); err != nil {
+		return fmt.Errorf("cannot make the folder of the aggregator: %w", err)
+	}
+	if err := s.open(ctx); err != nil {
+		return err
+	}
+	applied, err := defined.Apply(ctx, s.index, s.log)
+	if err != nil {
+		return err
+	}
+	s.intake = &intake{
+		x: s.index, engine: s.engine, creator: s.Creator, tell: newTeller(s.log, time.Now),
+		known: newKnown(applied, s.index, s.CacheResources, s.Unknown == "drop"),
+	}
+	s.work.Go(func() { s.purge(background) })
+	if s.shipper != nil {
+		s.work.Go(func() { s.shipper.run(background, s.S3.ShipIndex) })
+	}
+	if s.Listen == "" {
+		return nil
+	}
+	return s.serve(ctx, who)
+}
+
+// open opens the objects, the index and the engine.
+func (s *store) open(ctx context.Context) (err error) {
+	if s.objects, err = s.openObjects(ctx); err != nil {
+		return err
+	}
+	restored := false
+	if s.S3 != nil && !strings.Contains(s.indexPath(), "://") {
+		s.shipper = &shipper{s: s, path: s.indexPath()}
+		if restored, err = s.shipper.restore(ctx, s.objects); err != nil {
+			return err
+		}
+	}
+	s.index, err = index.Open(ctx, index.Options{URL: s.indexPath(), DefaultPolicies: s.DefaultPolicies, CacheSize: s.CacheMetrics})
+	if err != nil {
+		return err
+	}
+	policies, err := s.index.Policies(ctx)
+	if err != nil {
+		return err
+	}
+	o := engine.Options{
+		Dir: filepath.Join(s.Path, "data"), Objects: s.objects, Sync: s.Sync, Checkpoint: s.Checkpoint, HeadLimit: int64(s.HeadLimit),
+		MaxFuture: s.MaxFuture, Alive: s.index.Alive, Log: s.log,
+	}
+	if s.S3 != nil {
+		o.Ship, o.CacheLimit = s.S3.Ship, int64(s.S3.Cache)
+	}
+	if s.engine, err = engine.Open(ctx, o, policies); err != nil {
+		return fmt.Errorf("cannot open the measures in %s: %w", s.Path, err)
+	}
+	s.index.OnPolicy(s.engine.SetPolicy)
+	if restored {
+		// Metrics that were made after the copy are not in the index, but in the engine.
+		return s.index.Reserve(ctx, s.engine.Highest())
+	}
+	return nil
+}
+
+// objectFolder is where the objects are in path.
+const objectFolder = "objects"
+
+func (s *store) openObjects(ctx context.Context) (objects.Store, error) {
+	if s.S3 == nil {
+		return objects.Local(filepath.Join(s.Path, objectFolder))
+	}
+	return objects.S3(ctx, objects.S3Options{
+		Endpoint: s.S3.Endpoint, Region: s.S3.Region, Bucket: s.S3.Bucket, Prefix: s.S3.Prefix, AccessKey: s.S3.AccessKey,
+		SecretKey: s.S3.SecretKey, CAFile: s.S3.CA, Addressing: s.S3.Addressing, Log: s.log,
+	})
+}
+
+// drain is how long requests that are under way may take when the store stops.
+const drain = 3 * time.Second
+
+// Stop implements sdk.Stopper. What was acknowledged is in the log, so nothing is
+// lost if it is not let finish.
+func (s *store) Stop(ctx context.Context) error {
+	var errs []error
+	if s.server != nil {
+		ctx, cancel := context.WithTimeout(ctx, drain)
+		if err := s.server.Shutdown(ctx); err != nil {
+			errs = append(errs, s.server.Close()) // those that take longer are cut off
+		}
+		cancel()
+	}
+	if s.end != nil {
+		s.end()
+		s.work.Wait()
+	}
+	if s.engine != nil {
+		err := s.engine.Close(ctx)
+		if err != nil && ctx.Err() != nil {
+			s.log.Info("there was no time for a checkpoint; the next start reads the log instead")
+			err = nil
+		}
+		errs = append(errs, err)
+	}
+	if s.index != nil {
+		if s.shipper != nil && s.engine != nil {
+			errs = append(errs, s.shipper.ship(ctx))
+		}
+		errs = append(errs, s.index.Close())
+	}
+	s.server, s.end, s.engine, s.index, s.shipper = nil, nil, nil, nil, nil
+	return errors.Join(errs...)
+}
