@@ -138,23 +138,15 @@ func errDepth(p path) *Error {
 }
 
 // tree makes nodes of decoded JSON.
-type tree struct{ terms, depth int }
-
-// count counts a condition or a value of a list.
-func (t *tree) count(p path) error {
-	if t.terms++; t.terms > MaxTerms {
-		return p.refuseValue(fmt.Sprintf("a search has at most %d conditions and values", MaxTerms))
-	}
-	return nil
-}
+type tree struct{ conditions, values, depth int }
 
 func (t *tree) node(v any, p path) (Node, error) {
 	if t.depth++; t.depth > MaxDepth {
 		return nil, errDepth(p)
 	}
 	defer func() { t.depth-- }()
-	if err := t.count(p); err != nil {
-		return nil, err
+	if t.conditions++; t.conditions > MaxConditions {
+		return nil, p.refuseValue(fmt.Sprintf("a search has at most %d conditions", MaxConditions))
 	}
 	m, err := only(v, p)
 	if err != nil {
@@ -280,11 +272,11 @@ func (t *tree) in(v any, p path) (Node, error) {
 	if len(list) == 0 {
 		return nil, p.refuseValue("length of value must be at least 1")
 	}
+	if t.values += len(list); t.values > MaxValues {
+		return nil, p.refuseValue(fmt.Sprintf("a search has at most %d values in lists", MaxValues))
+	}
 	for i, v := range list {
 		p := p.at(i)
-		if err := t.count(p); err != nil {
-			return nil, err
-		}
 		if err := check(m.name, v, p); err != nil {
 			return nil, err
 		}

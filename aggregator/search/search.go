@@ -12,8 +12,10 @@ const (
 	MaxSize = 2 << 20
 	// MaxDepth is how deep conditions nest at most; a comparison alone has depth 1.
 	MaxDepth = 50
-	// MaxTerms is the most conditions, and values in lists, taken together.
-	MaxTerms = 20_000
+	// MaxConditions is the most conditions.
+	MaxConditions = 1000
+	// MaxValues is the most values in lists, of all lists together.
+	MaxValues = 20_000
 )
 
 // Node is a condition of a search: [Compare], [In], [And], [Or] or [Not]. A nil

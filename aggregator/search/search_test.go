@@ -182,18 +182,25 @@ func TestLimits(t *testing.T) {
 		return strings.Repeat(`{"not":`, n-1) + `{"=":{"a":1}}` + strings.Repeat("}", n-1), strings.Repeat("not ", n-1) + "a = 1"
 	}
 	list := func(n int) (string, string) {
-		values := strings.TrimSuffix(strings.Repeat("1,", n-1), ",")
+		values := strings.TrimSuffix(strings.Repeat("1,", n), ",")
 		return `{"in":{"a":[` + values + `]}}`, "a in [" + values + "]"
 	}
-	for name, f := range map[string]func(int) (string, string){"depth": nested, "terms": list} {
-		limit := map[string]int{"depth": MaxDepth, "terms": MaxTerms}[name]
-		for _, n := range []int{limit, limit + 1, limit * 20} {
+	chain := func(n int) (string, string) {
+		return `{"or":[` + strings.TrimSuffix(strings.Repeat(`{"=":{"a":1}},`, n-1), ",") + `]}`,
+			"not not " + strings.TrimSuffix(strings.Repeat("a = 1 or ", n-2), " or ")
+	}
+	for _, c := range []struct {
+		limit int
+		f     func(int) (string, string)
+	}{{MaxDepth, nested}, {MaxConditions, chain}, {MaxValues, list}} {
+		limit, f := c.limit, c.f
+		for _, n := range []int{limit, limit + 1, limit * 2} {
 			asJSON, asText := f(n)
 			_, errJSON := ParseJSON([]byte(asJSON))
 			_, errText := Parse(asText)
 			for _, err := range []error{errJSON, errText} {
 				if n == limit && err != nil || n > limit && (err == nil || !strings.Contains(err.Error(), fmt.Sprintf("at most %d", limit))) {
-					t.Errorf("%s of %d: got %v", name, n, err)
+					t.Errorf("%d of %d: got %v", n, limit, err)
 				}
 			}
 		}
@@ -213,7 +220,7 @@ func TestLimits(t *testing.T) {
 
 func TestStringReadsBack(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
-	for range 5000 {
+	for range 2000 {
 		n := randomNode(r, 4)
 		got, err := Parse(n.String())
 		if err != nil || !reflect.DeepEqual(got, n) {

@@ -37,8 +37,8 @@ func Parse(text string) (Node, error) {
 
 // parser reads the text from left to right; rest is what is left of it.
 type parser struct {
-	text, rest   string
-	depth, terms int
+	text, rest                string
+	depth, conditions, values int
 }
 
 // refuse makes an error that says what was expected where the rest starts.
@@ -86,20 +86,15 @@ func (p *parser) take(tokens ...string) bool {
 	return false
 }
 
-// count counts a condition or a value of a list.
-func (p *parser) count() error {
-	if p.terms++; p.terms > MaxTerms {
-		return p.refuse(fmt.Sprintf("at most %d conditions and values", MaxTerms))
-	}
-	return nil
-}
-
 // enter counts a level of nesting, which p.depth-- leaves.
 func (p *parser) enter() error {
 	if p.depth++; p.depth > MaxDepth {
 		return p.refuse(fmt.Sprintf("conditions that nest at most %d deep", MaxDepth))
 	}
-	return p.count()
+	if p.conditions++; p.conditions > MaxConditions {
+		return p.refuse(fmt.Sprintf("at most %d conditions", MaxConditions))
+	}
+	return nil
 }
 
 // any reads a whole condition.
@@ -206,8 +201,8 @@ func (p *parser) comparison() (Node, error) {
 	}
 	n := In{Attribute: name}
 	for {
-		if err := p.count(); err != nil {
-			return nil, err
+		if p.values++; p.values > MaxValues {
+			return nil, p.refuse(fmt.Sprintf("at most %d values in lists", MaxValues))
 		}
 		v, err := p.value()
 		if err != nil {
