@@ -200,7 +200,7 @@ func readHeadTable(ctx context.Context, s objects.Store, o objectInfo) (table []
 	at := binary.LittleEndian.Uint64(trailer)
 	length := binary.LittleEndian.Uint64(trailer[8:])
 	chunks = binary.LittleEndian.Uint64(trailer[16:])
-	if limit := uint64(o.Size - headTrailer); string(trailer[28:]) != tableMagic || at > limit || length != limit-at || chunks > length {
+	if limit := uint64(o.Size - headTrailer); string(trailer[28:]) != tableMagic || at < uint64(len(headMagic)) || at > limit || length != limit-at || chunks > length {
 		return nil, 0, 0, errHead
 	}
 	if table, err = readRange(ctx, s, o.Name, int64(at), int64(length)); err != nil {
