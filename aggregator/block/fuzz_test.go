@@ -124,6 +124,33 @@ func FuzzChanged(f *testing.F) {
 	})
 }
 
+// FuzzSegment unpacks garbage whose checksum is right.
+func FuzzSegment(f *testing.F) {
+	for _, kind := range []string{"cpu2", "cpuf", "counter"} {
+		frame := fold(minute, 20*second, walk(kind, 1, 100), allMethods...)
+		b := new(packer).segment(nil, 0, frame, 0, frame.Len())
+		f.Add(b[:len(b)-4], uint16(frame.Len()), uint16(0))
+	}
+	gaps := frameAt([]int64{0, 3 * minute, 7 * minute}, minute)
+	b := new(packer).segment(nil, 0, gaps, 0, 3)
+	f.Add(b[:len(b)-4], uint16(3), uint16(5))
+	var u unpacker
+	var values [maxSegment]float64
+	f.Fuzz(func(t *testing.T, body []byte, windows, missing uint16) {
+		s := segment{windows: int(windows)%maxSegment + 1, missing: int64(missing)}
+		b := binary.LittleEndian.AppendUint32(bytes.Clone(body), segmentSum(0, 0, body))
+		if u.open(0, &s, b) != nil {
+			return
+		}
+		for i := range u.columns {
+			c := &u.columns[i]
+			c.describe(s.windows)
+			u.values(c.column, s.windows/3, s.windows, values[:s.windows-s.windows/3]) //nolint:errcheck // it may fail, but not otherwise
+			u.values(c.column, 0, s.windows, values[:s.windows])                       //nolint:errcheck // the same
+		}
+	})
+}
+
 // FuzzFrame writes windows whose values are made of the input.
 func FuzzFrame(f *testing.F) {
 	f.Add([]byte("12345678abcdefgh12345678ABCDEFGH"), uint16(3), uint64(7))
