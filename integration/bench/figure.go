@@ -82,7 +82,7 @@ func (b *bench) report(name, unit string, g goal, values []float64, peers ...pee
 			f.Runs = append(f.Runs, round(v))
 		}
 	}
-	more := strings.HasSuffix(unit, "/s")
+	more := strings.HasSuffix(unit, "/s") || strings.HasSuffix(unit, "/CPU-s")
 	verdict := ""
 	if g.must != 0 {
 		ok := f.Value <= g.must
