@@ -235,16 +235,16 @@ func TestLostPointsAreForgottenWhenTheyArePast(t *testing.T) {
 	h := newHurt(t)
 	h.damageHead(3)
 	h.damageHead(4)
-	now := testNow
-	e := node(t, h.dir, h.store, func(o *Options) { o.Now = func() time.Time { return now } })
+	clock := newClock()
+	e := node(t, h.dir, h.store, func(o *Options) { o.Now = clock.now })
 	if err := e.Checkpoint(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if n := len(e.manifest.Lost); n != 2 {
 		t.Fatalf("%d", n)
 	}
-	now = now.Add(367 * 24 * time.Hour)
-	put(t, e, 3, now, 1)
+	clock.pass(367 * 24 * time.Hour)
+	put(t, e, 3, clock.now(), 1)
 	if err := e.Forget(t.Context(), []Ref{4}); err != nil {
 		t.Fatal(err)
 	}
@@ -260,14 +260,14 @@ func TestADamagedBlockFileIsNotMerged(t *testing.T) {
 	h := newHurt(t)
 	var file blockInfo
 	var e *Engine
-	now := testNow
+	clock := newClock()
 	reopen := func() {
 		if e != nil {
 			if err := e.free(); err != nil {
 				t.Fatal(err)
 			}
 		}
-		e = node(t, h.dir, h.store, func(o *Options) { o.Now = func() time.Time { return now } })
+		e = node(t, h.dir, h.store, func(o *Options) { o.Now = clock.now })
 		for _, b := range e.manifest.Blocks {
 			if b.Granularity == int64(time.Minute) && b.Level == 0 {
 				file = b
@@ -282,9 +282,9 @@ func TestADamagedBlockFileIsNotMerged(t *testing.T) {
 		t.Fatalf("%v", lost)
 	}
 	for range 30 {
-		now = now.Add(time.Hour)
+		clock.pass(time.Hour)
 		for ref := range Ref(hurtMetrics) {
-			put(t, e, ref, now, 1)
+			put(t, e, ref, clock.now(), 1)
 		}
 		if err := e.Checkpoint(t.Context()); err != nil {
 			t.Fatal(err)

@@ -55,7 +55,7 @@ func randomly(t *testing.T, seed uint64) {
 				g.forget()
 			}
 		case 9:
-			g.pass(8 * time.Hour)
+			g.pass(time.Duration(g.r.Int64N(int64(8 * time.Hour))))
 			g.done("hours")
 		case 10:
 			g.failCheckpoint()
@@ -70,7 +70,7 @@ func randomly(t *testing.T, seed uint64) {
 			b := g.batch()
 			g.write(b)
 			g.done("%d points", b.Points())
-			g.pass(10 * time.Minute)
+			g.pass(time.Duration(g.r.Int64N(int64(10 * time.Minute))))
 		}
 		if g.r.IntN(3) == 0 {
 			g.compare()

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,12 +19,12 @@ import (
 
 // rig is an engine and the model of it, to which the same happens.
 type rig struct {
-	t        *testing.T
-	seed     uint64
-	r        *rand.Rand
-	dir      string
-	store    *objectstest.Faulty
-	clock    atomic.Int64
+	t     *testing.T
+	seed  uint64
+	r     *rand.Rand
+	dir   string
+	store *objectstest.Faulty
+	*clock
 	options  Options
 	e        *Engine
 	m        *model
@@ -72,8 +71,7 @@ func testPolicies() []*policy.Policy {
 
 func newRig(t *testing.T, seed uint64) *rig {
 	g := &rig{t: t, seed: seed, r: rand.New(rand.NewPCG(seed, 7)), dir: t.TempDir(),
-		policies: map[uint32]*policy.Policy{}, sure: map[sureKey]int64{}}
-	g.clock.Store(time.Date(2026, 11, 22, 3, 4, 5, 0, time.UTC).UnixNano())
+		clock: newClock(), policies: map[uint32]*policy.Policy{}, sure: map[sureKey]int64{}}
 	if seed%2 == 0 {
 		g.store = newStore(t)
 	} else {
@@ -105,11 +103,6 @@ func newRig(t *testing.T, seed uint64) *rig {
 	})
 	return g
 }
-
-func (g *rig) now() time.Time { return time.Unix(0, g.clock.Load()) }
-
-// pass lets some time go by.
-func (g *rig) pass(most time.Duration) { g.clock.Add(g.r.Int64N(int64(most))) }
 
 func (g *rig) fail(format string, args ...any) {
 	g.t.Helper()

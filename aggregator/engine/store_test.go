@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -42,6 +43,18 @@ func tryNode(t *testing.T, dir string, store objects.Store, change ...func(*Opti
 }
 
 var testNow = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+
+// clock is the time in a test.
+type clock struct{ atomic.Int64 }
+
+func newClock() *clock {
+	c := new(clock)
+	c.Store(testNow.UnixNano())
+	return c
+}
+
+func (c *clock) now() time.Time       { return time.Unix(0, c.Load()) }
+func (c *clock) pass(d time.Duration) { c.Add(int64(d)) }
 
 func newStore(t *testing.T) *objectstest.Faulty {
 	t.Helper()
@@ -237,9 +250,9 @@ func TestOneProcessUsesAFolder(t *testing.T) {
 // shipped logs, cost.
 func TestAMonthTakesFewObjects(t *testing.T) {
 	store := objectstest.NewFaulty(newMemory(), nil)
-	now := testNow
+	clock := newClock()
 	e := node(t, t.TempDir(), store, func(o *Options) {
-		o.Now, o.MaxFuture, o.Sync = func() time.Time { return now }, 24*time.Hour, time.Hour
+		o.Now, o.MaxFuture, o.Sync = clock.now, 24*time.Hour, time.Hour
 	})
 	r := rand.New(rand.NewPCG(1, 2))
 	count := func(op string) int {
@@ -260,16 +273,16 @@ func TestAMonthTakesFewObjects(t *testing.T) {
 			for ref := range Ref(3) {
 				b.Metric(ref, high.ID)
 				for i := range 12 {
-					b.Point(now.UnixNano()+int64(i)*600e9, r.Float64())
+					b.Point(clock.Load()+int64(i)*600e9, r.Float64())
 				}
 			}
 			if _, err := e.Write(t.Context(), &b); err != nil {
 				t.Fatal(err)
 			}
-			now = now.Add(2 * time.Hour)
+			clock.pass(2 * time.Hour)
 			if day == days-1 {
 				for m := range 120 {
-					put(t, e, 9, now.Add(time.Duration(m)*time.Minute), 1)
+					put(t, e, 9, clock.now().Add(time.Duration(m)*time.Minute), 1)
 					if err := e.ship(t.Context()); err != nil {
 						t.Fatal(err)
 					}

@@ -1,0 +1,455 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"math"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/nephoscope/nepho/aggregator/objects/objectstest"
+	"github.com/nephoscope/nepho/aggregator/policy"
+	"github.com/nephoscope/nepho/aggregator/window"
+)
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv("NEPHO_ENGINE_TO_KILL"); dir != "" {
+		toKill(dir)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+func TestErrorsOfCallers(t *testing.T) {
+	e := node(t, t.TempDir(), newMemory())
+	var b Batch
+	b.Metric(1, 99)
+	b.Point(testNow.UnixNano(), 1)
+	var unknown *UnknownPolicyError
+	if _, err := e.Write(t.Context(), &b); !errors.As(err, &unknown) || unknown.Policy != 99 {
+		t.Errorf("unknown policy: %v", err)
+	}
+	b.Reset()
+	b.Metric(MaxRef+1, low.ID)
+	if _, err := e.Write(t.Context(), &b); err == nil || !strings.Contains(err.Error(), "4294967296") {
+		t.Errorf("number too high: %v", err)
+	}
+	if err := e.Forget(t.Context(), []Ref{MaxRef + 1}); err == nil {
+		t.Errorf("number too high is forgotten")
+	}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	if _, err := e.Write(ended, &Batch{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("ended context: %v", err)
+	}
+
+	put(t, e, 1, testNow, 1)
+	var f window.Frame
+	var granularity *GranularityError
+	if err := e.Frame(t.Context(), Query{1, time.Second, methods, 0, math.MaxInt64}, &f); !errors.As(err, &granularity) || granularity.Policy != medium.Name {
+		t.Errorf("unknown granularity: %v", err)
+	}
+	var method *MethodError
+	if err := e.Frame(t.Context(), Query{1, time.Minute, policy.SetOf(policy.Mean, policy.Median), 0, math.MaxInt64}, &f); !errors.As(err, &method) || method.Method != policy.Median {
+		t.Errorf("unknown method: %v", err)
+	}
+	if err := e.Frame(t.Context(), Query{2, time.Second, methods, 0, math.MaxInt64}, &f); err != nil || f.Len() > 0 {
+		t.Errorf("a metric that was never written: %d windows, %v", f.Len(), err)
+	}
+	stop := errors.New("enough")
+	queries := []Query{{1, time.Minute, methods, 0, math.MaxInt64}, {1, time.Hour, methods, 0, math.MaxInt64}}
+	calls := 0
+	if err := e.Frames(t.Context(), queries, func(int, *window.Frame) error { calls++; return stop }); err != stop || calls != 1 {
+		t.Errorf("%d calls, %v", calls, err)
+	}
+	if err := e.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, err := range []error{e.Close(t.Context()), e.Checkpoint(t.Context()), e.Forget(t.Context(), []Ref{1}), second(e.Write(t.Context(), &b))} {
+		if !errors.Is(err, ErrClosed) {
+			t.Errorf("after Close: %v", err)
+		}
+	}
+}
+
+func second[A any](_ A, err error) error { return err }
+
+// TestAWriteThatCannotBeLoggedIsNotVisible makes the log fail.
+func TestAWriteThatCannotBeLoggedIsNotVisible(t *testing.T) {
+	e := node(t, t.TempDir(), newMemory())
+	put(t, e, 1, testNow, 1)
+	if err := e.log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var b Batch
+	b.Metric(1, medium.ID)
+	b.Point(testNow.UnixNano()+1, 7)
+	if _, err := e.Write(t.Context(), &b); !errors.Is(err, ErrClosed) {
+		t.Fatal(err)
+	}
+	if got := sums(t, e, 1, time.Hour); !slices.Equal(got, []float64{1}) {
+		t.Fatalf("%v", got)
+	}
+	if st := e.Stats(); st.Accepted != 1 || st.Metrics != 1 {
+		t.Fatalf("%+v", st)
+	}
+}
+
+func TestAPointOfTheFarFutureMovesNothing(t *testing.T) {
+	e := node(t, t.TempDir(), newMemory())
+	put(t, e, 1, testNow.Add(-time.Hour), 1, 2)
+	var b Batch
+	b.Metric(1, medium.ID)
+	b.Point(testNow.Add(time.Hour).UnixNano()+1, 9)
+	b.Point(testNow.Add(-30*time.Minute).UnixNano(), 4)
+	b.Point(time.Date(2035, 1, 1, 0, 0, 0, 0, time.UTC).UnixNano(), 9)
+	b.Metric(2, medium.ID)
+	b.Point(math.MinInt64, 1)
+	b.Point(MinTime, 1)
+	b.Point(math.MaxInt64, 1)
+	out, err := e.Write(t.Context(), &b)
+	if err != nil || out.Accepted != 2 || out.Future != 3 || out.Late != 1 {
+		t.Fatalf("%+v, %v", out, err)
+	}
+	want := []Refusal{{0, b.points[0], false}, {1, b.points[3], true}, {1, b.points[5], false}}
+	if !slices.Equal(out.Refused, want) {
+		t.Fatalf("%+v", out.Refused)
+	}
+	if got := sums(t, e, 1, time.Hour); !slices.Equal(got, []float64{7}) {
+		t.Fatalf("%v", got)
+	}
+	if p, ok := e.Newest(1); !ok || p.Value != 4 {
+		t.Fatalf("%v, %v", p, ok)
+	}
+}
+
+func TestFeedTellsEachMetricOnce(t *testing.T) {
+	e := node(t, t.TempDir(), newMemory())
+	put(t, e, 5, testNow.Add(time.Minute), 1)
+	f, other := e.Subscribe(), e.Subscribe()
+	defer other.Close()
+	ended, end := context.WithCancel(t.Context())
+	end()
+	if _, err := f.Next(ended); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	for i := range 50 {
+		put(t, e, 3, testNow.Add(time.Duration(i)*time.Second), 1)
+		put(t, e, 200, testNow.Add(time.Duration(i)*time.Second), 1)
+	}
+	put(t, e, 5, testNow, 1) // no newer point
+	next := func(f *Feed) []Advance {
+		t.Helper()
+		all, err := f.Next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		slices.SortFunc(all, func(a, b Advance) int { return int(a.Ref) - int(b.Ref) })
+		return all
+	}
+	at := testNow.Add(49 * time.Second).UnixNano()
+	if got := next(f); !slices.Equal(got, []Advance{{3, at}, {200, at}}) {
+		t.Fatalf("%v", got)
+	}
+	put(t, e, 200, testNow.Add(time.Minute), 1)
+	if got := next(f); !slices.Equal(got, []Advance{{200, testNow.Add(time.Minute).UnixNano()}}) {
+		t.Fatalf("%v", got)
+	}
+	if got := next(other); len(got) != 2 {
+		t.Fatalf("%v", got)
+	}
+	f.Close()
+	f.Close()
+	for range 2 {
+		if _, err := f.Next(t.Context()); !errors.Is(err, ErrClosed) {
+			t.Fatal(err)
+		}
+	}
+	if err := e.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.Next(t.Context()); !errors.Is(err, ErrClosed) {
+		t.Fatal(err)
+	}
+}
+
+// TestAFullHeadIsEmptied has a limit of points in memory, and a store that fails for a while.
+func TestAFullHeadIsEmptied(t *testing.T) {
+	store := objectstest.NewFaulty(newMemory(), nil)
+	e := node(t, t.TempDir(), store, func(o *Options) { o.HeadLimit = 64 << 10; o.MaxFuture = 1e6 * time.Hour })
+	at := testNow
+	r := rand.New(rand.NewPCG(1, 2))
+	fill := func() error {
+		var b Batch
+		for ref := range Ref(10) {
+			b.Metric(ref, low.ID)
+			for i := range 100 {
+				b.Point(at.UnixNano()+int64(i)*10e9, r.Float64())
+			}
+		}
+		at = at.Add(1000 * time.Second)
+		_, err := e.Write(t.Context(), &b)
+		return err
+	}
+	for e.Stats().LastCheckpoint.IsZero() {
+		if err := fill(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	store.Set(func(c objectstest.Call) objectstest.Fault {
+		if c.Op == "put" {
+			return objectstest.Fault{Before: errTrouble}
+		}
+		return objectstest.Fault{}
+	})
+	var err error
+	for i := 0; err == nil; i++ {
+		err = fill()
+		if i == 1000 {
+			t.Fatalf("%d bytes of points are in memory", e.Stats().HeadBytes)
+		}
+		if !e.failing.Load() {
+			e.Checkpoint(t.Context()) //nolint:errcheck // it is meant to fail
+		}
+	}
+	if !errors.Is(err, ErrFull) {
+		t.Fatal(err)
+	}
+	if n := e.Stats().HeadBytes; n < 128<<10 || n > 256<<10 {
+		t.Fatalf("%d bytes of points are in memory", n)
+	}
+	store.Set(nil)
+	if err := e.Checkpoint(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := fill(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestDeletedMetricsLeaveBlocks deletes metrics, of some of which the engine is not told.
+func TestDeletedMetricsLeaveBlocks(t *testing.T) {
+	clock := newClock()
+	deleted := map[Ref]bool{}
+	var mu sync.Mutex
+	e := node(t, t.TempDir(), newMemory(), func(o *Options) {
+		o.Now = clock.now
+		o.Alive = func(_ context.Context, refs []Ref) ([]bool, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			alive := make([]bool, len(refs))
+			for i, ref := range refs {
+				alive[i] = !deleted[ref]
+			}
+			return alive, nil
+		}
+	})
+	step := func(refs ...Ref) {
+		for _, ref := range refs {
+			put(t, e, ref, clock.now(), 1, 2, 3)
+		}
+		clock.pass(time.Hour)
+	}
+	checkpoint := func() {
+		t.Helper()
+		if err := e.Checkpoint(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := e.maintain(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 5 {
+		step(1, 2, 3)
+		checkpoint()
+	}
+	if err := e.Forget(t.Context(), []Ref{2}); err != nil {
+		t.Fatal(err)
+	}
+	mu.Lock()
+	deleted[3] = true
+	mu.Unlock()
+	if got := sums(t, e, 2, time.Hour); len(got) > 0 {
+		t.Fatalf("a forgotten metric has windows %v", got)
+	}
+	for range 30 {
+		step(1)
+		checkpoint()
+	}
+	if _, ok := e.Newest(3); ok {
+		t.Error("a deleted metric of which the engine was not told is in memory")
+	}
+	for _, b := range e.manifest.Blocks {
+		f, err := e.readers.open(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for entry := range f.Entries() {
+			if entry.Ref != 1 {
+				t.Errorf("block %+v has windows of metric %d", b, entry.Ref)
+			}
+		}
+		e.readers.release(f)
+	}
+	if got := sums(t, e, 1, time.Hour); len(got) != 35 {
+		t.Fatalf("%v", got)
+	}
+}
+
+// TestPartsThatOverlapAreWoven changes a policy to and fro, so that windows of a metric
+// are in files of two classes in turn.
+func TestPartsThatOverlapAreWoven(t *testing.T) {
+	clock := newClock()
+	e := node(t, t.TempDir(), newMemory(), func(o *Options) { o.Now = clock.now })
+	other := *low
+	other.Definitions = []policy.Definition{{Granularity: 5 * time.Minute, Points: 200 * 288}}
+	var want []float64
+	for i := range 75 {
+		p := []*policy.Policy{low, &other}[i/2%2]
+		e.SetPolicy(p)
+		var b Batch
+		b.Metric(1, low.ID)
+		b.Point(clock.Load(), float64(i))
+		b.Point(clock.Load()+60e9, 0.5)
+		want = append(want, float64(i)+0.5)
+		if _, err := e.Write(t.Context(), &b); err != nil {
+			t.Fatal(err)
+		}
+		clock.pass(time.Hour)
+		if err := e.Checkpoint(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := e.maintain(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := sums(t, e, 1, 5*time.Minute); !slices.Equal(got, want) {
+			t.Fatalf("%v, want %v", got, want)
+		}
+	}
+	parts := 0
+	for _, b := range e.manifest.Blocks {
+		if b.Level > 0 {
+			parts++
+		}
+	}
+	if parts < 4 {
+		t.Fatalf("only %d of the files are merged: %+v", parts, e.manifest.Blocks)
+	}
+}
+
+// TestSilentMetricsAreSmall looks at what metrics take in memory that have no new points.
+func TestSilentMetricsAreSmall(t *testing.T) {
+	e := node(t, t.TempDir(), newMemory())
+	const metrics = 1000
+	var b Batch
+	for ref := range Ref(metrics) {
+		b.Metric(ref, medium.ID)
+		b.Point(testNow.UnixNano(), float64(ref))
+		b.Point(testNow.UnixNano()+10e9, float64(ref))
+	}
+	if _, err := e.Write(t.Context(), &b); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := e.Checkpoint(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := e.Stats().HeadBytes / metrics; n > 128 {
+		t.Errorf("%d bytes a metric", n)
+	}
+	put(t, e, 7, testNow.Add(20*time.Second), 1)
+	if got := sums(t, e, 7, time.Hour); !slices.Equal(got, []float64{15}) {
+		t.Errorf("%v", got)
+	}
+}
+
+// TestEverythingAtOnce writes, reads, makes checkpoints, merges and ships at the same time.
+func TestEverythingAtOnce(t *testing.T) {
+	store := newMemory()
+	dir := t.TempDir()
+	e := node(t, dir, store, func(o *Options) {
+		o.Checkpoint, o.Ship, o.HeadLimit, o.MaxFuture = 5*time.Millisecond, 3*time.Millisecond, 20<<10, 1e6*time.Hour
+	})
+	const writers, writes = 4, 60
+	models := make([]*model, writers)
+	var group sync.WaitGroup
+	done := make(chan struct{})
+	for w := range writers {
+		models[w] = newModel(1e6*time.Hour, low, medium, high)
+		group.Go(func() {
+			r := rand.New(rand.NewPCG(uint64(w), 5))
+			at := testNow.UnixNano()
+			for range writes {
+				var b Batch
+				for m := range 3 {
+					b.Metric(Ref(w*3+m), uint32(1+m))
+					for range r.IntN(30) {
+						b.Point(at+r.Int64N(600e9)-100e9, float64(r.IntN(1000))/10)
+					}
+				}
+				b.Metric(1000, low.ID) // all write to it
+				b.Point(testNow.UnixNano()+r.Int64N(100), float64(w))
+				at += r.Int64N(1200e9)
+				got, err := e.Write(t.Context(), &b)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if accepted, late, _, _ := models[w].write(testNow, &b); got.Accepted != accepted || got.Late != late {
+					t.Errorf("%+v, want %d accepted, %d late", got, accepted, late)
+				}
+				for m := range 3 {
+					p := []*policy.Policy{low, medium, high}[m]
+					q := Query{Ref(w*3 + m), p.Definitions[0].Granularity, p.Methods, math.MinInt64, math.MaxInt64}
+					var f window.Frame
+					if err := e.Frame(t.Context(), q, &f); err != nil {
+						t.Error(err)
+						return
+					}
+					if c, i, ok := same(&f, models[w].frame(q)); !ok {
+						t.Errorf("%+v: column %v, window %d", q, c, i)
+					}
+				}
+			}
+		})
+	}
+	var background sync.WaitGroup
+	background.Go(func() {
+		f := e.Subscribe()
+		defer f.Close()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go func() { <-done; cancel() }()
+		for {
+			if _, err := f.Next(ctx); err != nil {
+				return
+			}
+		}
+	})
+	group.Wait()
+	close(done)
+	background.Wait()
+	shared := Query{1000, 5 * time.Minute, methods, math.MinInt64, math.MaxInt64}
+	var before, after window.Frame
+	if err := e.Frame(t.Context(), shared, &before); err != nil {
+		t.Fatal(err)
+	}
+	// The order of the log is that in which it was applied.
+	if err := e.free(); err != nil {
+		t.Fatal(err)
+	}
+	e = node(t, dir, store)
+	if err := e.Frame(t.Context(), shared, &after); err != nil {
+		t.Fatal(err)
+	}
+	if c, i, ok := same(&after, &before); !ok {
+		t.Fatalf("after a restart: column %v, window %d", c, i)
+	}
+}
