@@ -2,6 +2,7 @@ package promql
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strconv"
 	"time"
@@ -40,14 +41,14 @@ func (querier) LabelNames(context.Context, *storage.LabelHints, ...*labels.Match
 
 // Select implements [storage.Querier].
 func (q querier) Select(ctx context.Context, sorted bool, hints *storage.SelectHints, matchers ...*labels.Matcher) storage.SeriesSet {
-	list, err := q.s.read(ctx, hints, matchers)
+	list, warnings, err := q.s.read(ctx, hints, matchers)
 	if err != nil {
 		return storage.ErrSeriesSet(err)
 	}
 	if sorted {
 		slices.SortFunc(list, func(a, b *points) int { return labels.Compare(a.labels, b.labels) })
 	}
-	return &set{list: list, at: -1}
+	return &set{list: list, at: -1, warnings: warnings}
 }
 
 // choice says which method and granularity a selector asks for.
@@ -71,16 +72,17 @@ func cut(matchers []*labels.Matcher) (c choice, rest []*labels.Matcher) {
 	return c, rest
 }
 
-// read reads the points that a selector means.
-func (s *Server) read(ctx context.Context, hints *storage.SelectHints, matchers []*labels.Matcher) ([]*points, error) {
+// read reads the points that a selector means. What of them is lost by damage is no
+// reason to give nothing: it is a warning.
+func (s *Server) read(ctx context.Context, hints *storage.SelectHints, matchers []*labels.Matcher) ([]*points, annotations.Annotations, error) {
 	sc, err := scope(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	c, rest := cut(matchers)
 	metrics, err := s.find.find(ctx, sc, rest)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	ask := span{
 		from:   hints.Start * int64(time.Millisecond),
@@ -93,7 +95,7 @@ func (s *Server) read(ctx context.Context, hints *storage.SelectHints, matchers 
 	for _, m := range metrics {
 		p, ok := s.o.Index.PolicyByID(m.metric.PolicyID)
 		if !ok {
-			return nil, s.find.unknownPolicy(m.metric)
+			return nil, nil, s.find.unknownPolicy(m.metric)
 		}
 		newest, ok := s.o.Engine.Newest(m.metric.Ref)
 		if !ok {
@@ -101,7 +103,7 @@ func (s *Server) read(ctx context.Context, hints *storage.SelectHints, matchers 
 		}
 		granularities, err := c.granularities(p, ask, newest.Time)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		for _, g := range granularities {
 			for _, method := range c.methodsOf(p, hints.Func, m.metric.Labels != nil) {
@@ -109,7 +111,7 @@ func (s *Server) read(ctx context.Context, hints *storage.SelectHints, matchers 
 				// Every window counts, also those that are empty: what there is to read is
 				// not known before.
 				if budget -= max(0, min(e.To, newest.Time)-e.From)/int64(g.is) + 1; budget < 0 {
-					return nil, badData("the query would read more than %d points: ask for a shorter time, or raise max_samples of the aggregator's option promql", s.o.MaxSamples)
+					return nil, nil, badData("the query would read more than %d points: ask for a shorter time, or raise max_samples of the aggregator's option promql", s.o.MaxSamples)
 				}
 				queries = append(queries, e)
 				made = append(made, &points{method: method, labels: c.label(m.labels, method, g)})
@@ -125,7 +127,26 @@ func (s *Server) read(ctx context.Context, hints *storage.SelectHints, matchers 
 		made[i].fill(&one, queries[i].Granularity, hints)
 		return nil
 	})
-	return slices.DeleteFunc(made, func(p *points) bool { return len(p.list) == 0 }), err
+	warnings, err := lost(err)
+	return slices.DeleteFunc(made, func(p *points) bool { return len(p.list) == 0 }), warnings, err
+}
+
+// lost makes warnings of those errors of queries that say that windows are damaged.
+func lost(err error) (annotations.Annotations, error) {
+	list := []error{err}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		list = joined.Unwrap()
+	}
+	var warnings annotations.Annotations
+	for _, e := range list {
+		if e != nil && !errors.As(e, new(*engine.LostError)) {
+			return nil, err
+		}
+		if e != nil {
+			warnings.Add(e)
+		}
+	}
+	return warnings, nil
 }
 
 // granularity is one that a series is read at, and how the selector wrote it.
@@ -254,11 +275,12 @@ func (p *point) Copy() chunks.Sample           { c := *p; return &c }
 
 // set implements [storage.SeriesSet].
 type set struct {
-	list []*points
-	at   int
+	list     []*points
+	at       int
+	warnings annotations.Annotations
 }
 
 func (s *set) Next() bool                        { s.at++; return s.at < len(s.list) }
 func (s *set) At() storage.Series                { return s.list[s.at] }
 func (s *set) Err() error                        { return nil }
-func (s *set) Warnings() annotations.Annotations { return nil }
+func (s *set) Warnings() annotations.Annotations { return s.warnings }
