@@ -33,6 +33,17 @@ var parsed = sync.OnceValue(func() (p struct {
 	return p
 })
 
+// compiling is held while schemas are compiled, which is for one at a time.
+var compiling sync.Mutex
+
+// compile is a schema of the description.
+func compile(pointer string) (*jsonschema.Schema, error) {
+	p := parsed()
+	compiling.Lock()
+	defer compiling.Unlock()
+	return p.compiler.Compile("openapi.json" + pointer)
+}
+
 // at is a part of the description by its keys; references are followed.
 func at(v any, keys ...string) (any, string) {
 	pointer := "#"
@@ -120,24 +131,10 @@ func TestEveryRouteIsDescribed(t *testing.T) {
 func TestEverySchemaCompiles(t *testing.T) {
 	schemas, _ := at(parsed().doc, "components", "schemas")
 	for _, name := range slices.Sorted(maps.Keys(schemas.(map[string]any))) {
-		if _, err := parsed().compiler.Compile("openapi.json#/components/schemas/" + name); err != nil {
+		if _, err := compile("#/components/schemas/" + name); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-}
-
-// described is a server whose answers are compared with the description.
-func described(t *testing.T, s *Server) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		rec := httptest.NewRecorder()
-		s.ServeHTTP(rec, r)
-		if err := checkAnswer(s, r, rec); err != nil {
-			t.Errorf("%s %s: %d: %v\n%.2000s", r.Method, r.URL, rec.Code, err, rec.Body)
-		}
-		maps.Copy(w.Header(), rec.Header())
-		w.WriteHeader(rec.Code)
-		w.Write(rec.Body.Bytes())
-	})
 }
 
 // checkAnswer compares an answer with what the description says of the operation.
@@ -179,6 +176,9 @@ func checkAnswer(s *Server, r *http.Request, w *httptest.ResponseRecorder) error
 		}
 		return nil
 	}
+	if w.Code == http.StatusAccepted && w.Body.Len() == 0 {
+		return nil // there is nothing to tell
+	}
 	media, _, _ := strings.Cut(w.Header().Get("Content-Type"), ";")
 	if _, ok := content[media]; !ok {
 		return fmt.Errorf("the content type %q is not described", media)
@@ -193,7 +193,7 @@ func checkAnswer(s *Server, r *http.Request, w *httptest.ResponseRecorder) error
 	if _, base := at(parsed().doc, keys...); !strings.HasPrefix(pointer, "#/components/schemas/") {
 		pointer = base + strings.TrimPrefix(pointer, "#")
 	}
-	compiled, err := parsed().compiler.Compile("openapi.json" + pointer)
+	compiled, err := compile(pointer)
 	if err != nil {
 		return err
 	}
