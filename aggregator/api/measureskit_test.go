@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,14 +29,16 @@ type plane struct {
 	x *index.Index
 	e *engine.Engine
 	s *Server
+
+	later atomic.Int64 // by how much the time is after planeNow
 }
 
-// planeNow is the time of all planes.
+// planeNow is the time of planes, unless they say otherwise.
 var planeNow = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 
 // newPlane makes a plane whose users are known by their names only, as in Gnocchi's
-// mode basic, with the policies fine (1 s, 1 min and 1 h; all methods; a long back window) and
-// coarse (5 min; mean; no back window), and no rule.
+// mode basic, with the policies fine (1 s, 1 min and 1 h; all methods; a long back window),
+// coarse (5 min; mean; no back window) and Gnocchi's medium, and no rule.
 func newPlane(tb testing.TB) *plane {
 	tb.Helper()
 	ctx, dir := context.Background(), tb.TempDir()
@@ -49,7 +52,8 @@ func newPlane(tb testing.TB) *plane {
 	must(err)
 	store, err := objects.Local(filepath.Join(dir, "objects"))
 	must(err)
-	now := func() time.Time { return planeNow }
+	p := &plane{TB: tb, x: x}
+	now := func() time.Time { return planeNow.Add(time.Duration(p.later.Load())) }
 	e, err := engine.Open(ctx, engine.Options{Dir: filepath.Join(dir, "data"), Objects: store, MaxFuture: time.Hour, Now: now}, nil)
 	must(err)
 	x.OnPolicy(e.SetPolicy)
@@ -64,9 +68,13 @@ func newPlane(tb testing.TB) *plane {
 	must(x.CreatePolicy(ctx, &policy.Policy{
 		Name: "coarse", Methods: policy.SetOf(policy.Mean), Definitions: []policy.Definition{{Granularity: 5 * time.Minute, Points: 1000}},
 	}))
+	must(x.CreatePolicy(ctx, &policy.Policy{
+		Name: "medium", Methods: policy.SetOf(policy.Mean, policy.Min, policy.Max, policy.Sum, policy.Std, policy.Count),
+		Definitions: []policy.Definition{{Granularity: time.Minute, Points: 10080}, {Granularity: time.Hour, Points: 8760}},
+	}))
 	who, err := auth.NewBasic(auth.BasicOptions{Admins: []string{"admin"}})
 	must(err)
-	p := &plane{TB: tb, x: x, e: e, s: New(Options{Index: x, Engine: e, Auth: who, Now: now})}
+	p.e, p.s = e, New(Options{Index: x, Engine: e, Auth: who, Now: now})
 	tb.Cleanup(func() {
 		if err := e.Close(ctx); err != nil {
 			tb.Error(err)
@@ -115,6 +123,9 @@ func (p *plane) request(user, method, path string, body any, headers ...string) 
 	}
 	w := httptest.NewRecorder()
 	p.s.ServeHTTP(w, r)
+	if err := checkAnswer(p.s, r, w); err != nil {
+		p.Errorf("%s %s: the answer is not as it is described: %v\n%.2000s", method, path, err, w.Body)
+	}
 	return w
 }
 

@@ -113,27 +113,23 @@ func parseLabels(message []byte) (*labelSet, error) {
 // labels, but for those of the resource.
 func (s *labelSet) setNames() {
 	s.plain = unslash(s.labels["__name__"])
-	var exact, long strings.Builder
-	exact.WriteString(strconv.Quote(s.labels["__name__"]))
-	long.WriteString(s.plain)
-	separator := byte('{')
+	var exact strings.Builder
+	exact.WriteString(s.labels["__name__"])
+	separator := "{"
 	for _, name := range slices.Sorted(maps.Keys(s.labels)) {
-		exact.WriteString(name + "=" + strconv.Quote(s.labels[name]))
 		if name == "__name__" || name == "job" || name == "instance" {
 			continue
 		}
-		long.WriteByte(separator)
-		long.WriteString(unslash(name) + "=" + unslash(strconv.Quote(s.labels[name])))
-		separator = ','
+		exact.WriteString(separator + name + "=" + strconv.Quote(s.labels[name]))
+		separator = ","
 	}
-	if separator == ',' {
-		long.WriteByte('}')
+	if separator == "," {
+		exact.WriteByte('}')
 	}
-	s.long = long.String()
-	if job := s.labels["job"]; strings.Contains(exact.String(), "/") || len(s.long) > maxName ||
-		strings.Contains(job, "@") || job == "none" || s.labels["instance"] == "none" {
+	s.long = exact.String()
+	if strings.Contains(s.long, "/") || len(s.long) > maxName {
 		// Another set could have this name, too.
-		s.long = shortened(s.long, exact.String())
+		s.long = shortened(unslash(s.long), s.long)
 	}
 	if len(s.plain) > maxName {
 		s.plain = s.long
@@ -162,14 +158,16 @@ func (s *labelSet) resource() (text string, attributes map[string]any) {
 		if text != "" {
 			text += "@"
 		}
-		text += unslash(value)
+		text += value
 		if len(value) > maxName {
 			value = shortened(value, value)
 		}
 		attributes[name] = value
 	}
-	if len(text) > maxName {
-		text = shortened(text, text)
+	job, instance := s.labels["job"], s.labels["instance"]
+	if strings.Contains(text, "/") || len(text) > maxName || strings.Contains(job, "@") || job == "none" || instance == "none" {
+		// Others could be called this, too.
+		text = shortened(unslash(text), strconv.Quote(job)+strconv.Quote(instance))
 	}
 	return text, attributes
 }
