@@ -51,7 +51,7 @@ func (a *applier) apply(b *Batch, known policies, out *Outcome) {
 func (a *applier) applyTo(s *shard, entries []uint32, b *Batch, known policies, out *Outcome) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	before := s.bytes()
+	before, metrics := s.bytes(), s.metrics
 	for _, i := range entries {
 		e := b.metrics[i]
 		points := b.of(int(i))
@@ -92,12 +92,26 @@ func (a *applier) applyTo(s *shard, entries []uint32, b *Batch, known policies, 
 		}
 	}
 	a.head.bytes.Add(s.bytes() - before)
+	a.head.metrics.Add(int64(s.metrics - metrics))
 }
 
 // head is the points of all metrics that are not in blocks.
 type head struct {
 	shards [shards]shard
-	bytes  atomic.Int64 // what the points take
+	// of all shards
+	bytes   atomic.Int64
+	metrics atomic.Int64
+}
+
+// change calls f with the shard of a metric, locked, and counts what it changed.
+func (h *head) change(ref Ref, f func(s *shard)) {
+	s := h.of(ref)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	bytes, metrics := s.bytes(), s.metrics
+	f(s)
+	h.bytes.Add(s.bytes() - bytes)
+	h.metrics.Add(int64(s.metrics - metrics))
 }
 
 // of is the shard of a metric.

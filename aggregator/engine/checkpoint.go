@@ -120,13 +120,12 @@ func (c *checkpoint) write() error {
 			}
 			known = *c.e.policies.Load()
 		}
-		s := c.e.head.of(ref)
-		s.mu.Lock()
-		found := s.copy(ref, &metric)
-		if found {
-			c.e.head.bytes.Add(s.rest(ref))
-		}
-		s.mu.Unlock()
+		found := false
+		c.e.head.change(ref, func(s *shard) {
+			if found = s.copy(ref, &metric); found {
+				s.rest(ref)
+			}
+		})
 		if !found {
 			continue
 		}
@@ -284,15 +283,12 @@ func (c *checkpoint) putFile(folder string, f *newFile) (objectInfo, error) {
 // before them, and frees their points.
 func (c *checkpoint) advance() {
 	for _, to := range c.edges {
-		s := c.e.head.of(to.ref)
-		s.mu.Lock()
-		if m := s.find(to.ref); m != nil && m.state&live != 0 {
-			before := s.bytes()
-			m.edge = to.edge
-			s.trim(m, to.cut)
-			c.e.head.bytes.Add(s.bytes() - before)
-		}
-		s.mu.Unlock()
+		c.e.head.change(to.ref, func(s *shard) {
+			if m := s.find(to.ref); m != nil && m.state&live != 0 {
+				m.edge = to.edge
+				s.trim(m, to.cut)
+			}
+		})
 	}
 }
 

@@ -239,18 +239,12 @@ type Stats struct {
 // Stats returns them.
 func (e *Engine) Stats() Stats {
 	st := Stats{
-		HeadBytes: e.head.bytes.Load(),
-		Accepted:  e.accepted.Load(), Late: e.late.Load(), Future: e.future.Load(),
+		Metrics: int(e.head.metrics.Load()), HeadBytes: e.head.bytes.Load(),
+		Accepted: e.accepted.Load(), Late: e.late.Load(), Future: e.future.Load(),
 		Damaged: e.damaged.Load(), LogBytes: e.log.Stats().Bytes,
 	}
 	if t := e.lastCheckpoint.Load(); t != 0 {
 		st.LastCheckpoint = time.Unix(0, t)
-	}
-	for i := range e.head.shards {
-		s := &e.head.shards[i]
-		s.mu.Lock()
-		st.Metrics += s.metrics
-		s.mu.Unlock()
 	}
 	for _, blocks := range *e.blocks.Load() {
 		for _, b := range blocks {

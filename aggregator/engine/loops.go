@@ -42,6 +42,10 @@ func (e *Engine) every(interval time.Duration, problem string, f func(context.Co
 	}
 }
 
+// restAfter is the shortest time from one checkpoint to the next that is made because the
+// head is full.
+const restAfter = 10 * time.Second
+
 // checkpointLoop makes checkpoints by time, and when the head is full.
 func (e *Engine) checkpointLoop() {
 	var tick <-chan time.Time
@@ -51,26 +55,27 @@ func (e *Engine) checkpointLoop() {
 		}
 	}
 	next(e.o.Checkpoint)
+	var last time.Time
 	for {
 		select {
 		case <-e.ctx.Done():
 			return
 		case <-tick:
 		case <-e.full:
+			select {
+			case <-e.ctx.Done():
+				return
+			case <-time.After(time.Until(last.Add(restAfter))):
+			}
 		}
 		err := e.Checkpoint(e.ctx)
+		last = time.Now()
 		switch {
 		case e.ctx.Err() != nil || e.fenced.Load() != nil:
 			return
 		case err != nil:
 			e.o.Log.Error("points stay in memory and in the log", "error", err)
 			next(retryAfter)
-			// A full head must not ask for one at once again.
-			select {
-			case <-e.ctx.Done():
-				return
-			case <-time.After(min(retryAfter, 10*time.Second)):
-			}
 		default:
 			next(e.o.Checkpoint)
 		}

@@ -222,39 +222,44 @@ func (e *Engine) Frames(ctx context.Context, queries []Query, f func(i int, fram
 		ended  error // of f or ctx
 		group  sync.WaitGroup
 	)
-	for range min(runtime.GOMAXPROCS(0), len(queries)) {
-		group.Go(func() {
-			var frame window.Frame
-			for {
-				i := int(next.Add(1)) - 1
-				if i >= len(queries) {
-					return
-				}
-				err := e.Frame(ctx, queries[i], &frame)
-				mu.Lock()
-				switch {
-				case ended != nil:
-				case ctx.Err() != nil:
-					ended = ctx.Err()
-				case err != nil:
-					failed = append(failed, &QueryError{i, err})
-				default:
-					ended = f(i, &frame)
-				}
-				stop := ended != nil
-				mu.Unlock()
-				if stop {
-					return
-				}
+	work := func() {
+		frame := frames.Get().(*window.Frame)
+		defer frames.Put(frame)
+		for {
+			i := int(next.Add(1)) - 1
+			if i >= len(queries) {
+				return
 			}
-		})
+			err := e.Frame(ctx, queries[i], frame)
+			mu.Lock()
+			switch {
+			case ended != nil:
+			case ctx.Err() != nil:
+				ended = ctx.Err()
+			case err != nil:
+				failed = append(failed, &QueryError{i, err})
+			default:
+				ended = f(i, frame)
+			}
+			stop := ended != nil
+			mu.Unlock()
+			if stop {
+				return
+			}
+		}
 	}
+	for range min(runtime.GOMAXPROCS(0), len(queries)) - 1 {
+		group.Go(work)
+	}
+	work()
 	group.Wait()
 	if ended != nil {
 		return ended
 	}
 	return errors.Join(failed...)
 }
+
+var frames = sync.Pool{New: func() any { return new(window.Frame) }}
 
 // Newest is the newest point of a metric.
 func (e *Engine) Newest(ref Ref) (window.Point, bool) {

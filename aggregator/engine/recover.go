@@ -253,16 +253,15 @@ func (e *Engine) loadHead(ctx context.Context) error {
 
 // load makes a metric of a chunk.
 func (h *head) load(c *headChunk) {
-	s := h.of(c.ref)
-	before := s.bytes()
-	m := s.metric(c.ref)
-	s.start(m, c.policy)
-	m.newest, m.edge = c.newest, c.edge
-	if n := len(c.times); n > 0 {
-		m.base, m.points, m.packed = c.base, uint32(n), c.times[n-1]
-		s.extend(m, c.row[:len(c.row)-padding])
-	}
-	h.bytes.Add(s.bytes() - before)
+	h.change(c.ref, func(s *shard) {
+		m := s.metric(c.ref)
+		s.start(m, c.policy)
+		m.newest, m.edge = c.newest, c.edge
+		if n := len(c.times); n > 0 {
+			m.base, m.points, m.packed = c.base, uint32(n), c.times[n-1]
+			s.extend(m, c.row[:len(c.row)-padding])
+		}
+	})
 }
 
 // lockFolder makes the folder, and sees to it that one process uses it.

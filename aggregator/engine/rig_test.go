@@ -81,8 +81,8 @@ func newRig(t *testing.T, seed uint64) *rig {
 		g.policies[p.ID] = p
 	}
 	g.m = newModel(time.Hour, slices.Collect(maps.Values(g.policies))...)
-	g.options = Options{Objects: g.store, CacheLimit: 1 << 20, MaxFuture: time.Hour, Log: slog.New(slog.DiscardHandler), Now: g.now}
-	g.options.Dir = filepath.Join(g.dir, "local")
+	g.options.Objects, g.options.Dir, g.options.CacheLimit = g.store, filepath.Join(g.dir, "local"), 1<<20
+	g.options.MaxFuture, g.options.Now, g.options.Log = time.Hour, g.now, slog.New(slog.DiscardHandler)
 	steps := []int64{1e9, 10e9, 60e9, 333e6, 7777777777}
 	names := slices.Sorted(maps.Keys(shapes))
 	for range 2 + g.r.IntN(12) {

@@ -46,14 +46,13 @@ func (s *shard) trim(m *metric, cut int64) {
 }
 
 // rest makes a metric that was not written since the last call as small as it can
-// be: struct and packed points. It returns by how much the shard grew.
-func (s *shard) rest(ref Ref) int64 {
+// be: struct and packed points.
+func (s *shard) rest(ref Ref) {
 	m := s.find(ref)
 	if m.state&touched != 0 {
 		m.state &^= touched
-		return 0
+		return
 	}
-	before := s.bytes()
 	if m.plain > 0 {
 		s.packTail(m)
 	}
@@ -61,7 +60,6 @@ func (s *shard) rest(ref Ref) int64 {
 		s.tails.put(m.tail)
 		m.tail = 0
 	}
-	return s.bytes() - before
 }
 
 // refs are all refs that were seen, ascending. Those that are seen meanwhile may be missing.

@@ -66,19 +66,27 @@ func (e *Engine) takes() error {
 	if err := e.stopped(); err != nil {
 		return err
 	}
+	// What no checkpoint can free yet is no reason for the next one.
 	bytes := e.head.bytes.Load()
-	if e.o.HeadLimit == 0 || bytes < e.o.HeadLimit {
-		return nil
-	}
-	if bytes > 2*e.o.HeadLimit && e.failing.Load() {
+	grown := bytes - e.bytesAfter.Load()
+	limit := e.o.HeadLimit
+	if limit > 0 && bytes > 2*limit && e.failing.Load() {
 		return ErrFull
 	}
-	// What no checkpoint can free yet is no reason for the next one.
-	if bytes > e.bytesAfter.Load()+e.o.HeadLimit/4 {
+	if limit > 0 && bytes > limit && grown > limit/4 || grown > max(grownTotal, grownMetric*e.head.metrics.Load()) {
 		ring(e.full)
 	}
 	return nil
 }
+
+// A checkpoint is made earlier when the points in memory have grown by grownMetric
+// bytes a metric since the last one, and by grownTotal in all: so much history was written
+// that queries should find windows of it. Of points every ten seconds it is
+// more than seven hours.
+const (
+	grownMetric = 4 << 10
+	grownTotal  = 256 << 10
+)
 
 // check looks at what no log should have to take.
 func (e *Engine) check(b *Batch) error {
@@ -215,12 +223,7 @@ func (q *queue) position(log *wal.Log) wal.Position {
 // apply applies a record. One goroutine at a time does.
 func (e *Engine) apply(b *Batch, refs []Ref, out *Outcome) {
 	for _, ref := range refs {
-		s := e.head.of(ref)
-		s.mu.Lock()
-		before := s.bytes()
-		s.forget(s.metric(ref))
-		e.head.bytes.Add(s.bytes() - before)
-		s.mu.Unlock()
+		e.head.change(ref, func(s *shard) { s.forget(s.metric(ref)) })
 	}
 	if b == nil {
 		return
