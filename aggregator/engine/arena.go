@@ -41,3 +41,19 @@ func (a *arena[T]) bytes() int64 {
 	var t T
 	return int64(a.used()) * int64(unsafe.Sizeof(t))
 }
+
+// sparse reports whether so few elements are given out that moving them to new
+// slabs is worth it.
+func (a *arena[T]) sparse() bool {
+	return len(a.slabs) > 8 && a.used() < len(a.slabs)*perSlab/4
+}
+
+// move gives the number that an element of another arena gets in this one.
+func (a *arena[T]) move(from *arena[T], i uint32) uint32 {
+	if i == 0 {
+		return 0
+	}
+	to := a.get()
+	*a.at(to) = *from.at(i)
+	return to
+}

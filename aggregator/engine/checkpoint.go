@@ -290,6 +290,12 @@ func (c *checkpoint) advance() {
 			}
 		})
 	}
+	for i := range c.e.head.shards {
+		s := &c.e.head.shards[i]
+		s.mu.Lock()
+		s.compact()
+		s.mu.Unlock()
+	}
 }
 
 // discard removes temporary files, and the objects that no manifest came to name.

@@ -370,6 +370,97 @@ func TestSilentMetricsAreSmall(t *testing.T) {
 	}
 }
 
+// TestTheAtticKeepsSilentMetrics has metrics that fall silent: their windows are kept, in few
+// files, when those of the others are long past.
+func TestTheAtticKeepsSilentMetrics(t *testing.T) {
+	clock := newClock()
+	e := node(t, t.TempDir(), newMemory(), func(o *Options) { o.Now = clock.now })
+	day := func(metrics int) {
+		t.Helper()
+		var b Batch
+		for ref := range Ref(metrics) {
+			b.Metric(ref, low.ID)
+			b.Point(clock.Load(), float64(ref))
+			b.Point(clock.Load()+3600e9, 1)
+		}
+		if _, err := e.Write(t.Context(), &b); err != nil {
+			t.Fatal(err)
+		}
+		clock.pass(24 * time.Hour)
+		if err := e.Checkpoint(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := e.maintain(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 12 {
+		day(20)
+	}
+	want := map[Ref][]float64{}
+	for _, ref := range []Ref{16, 19} {
+		want[ref] = sums(t, e, ref, 5*time.Minute)
+		if len(want[ref]) != 24 {
+			t.Fatalf("%v", want[ref])
+		}
+	}
+	for range 60 {
+		day(16)
+	}
+	attics := 0
+	for _, b := range e.manifest.Blocks {
+		if b.Level == attic {
+			attics++
+			if b.Metrics != 4 {
+				t.Errorf("%+v", b)
+			}
+		}
+	}
+	if attics == 0 || len(e.manifest.Blocks) > 45 {
+		t.Errorf("%d files, %d in the attic", len(e.manifest.Blocks), attics)
+	}
+	for ref, want := range want {
+		if got := sums(t, e, ref, 5*time.Minute); !slices.Equal(got, want) {
+			t.Errorf("%v, want %v", got, want)
+		}
+	}
+	if got := sums(t, e, 3, 5*time.Minute); len(got) != 59 && len(got) != 60 {
+		t.Errorf("%d windows of 30 days", len(got))
+	}
+}
+
+// TestMemoryIsGivenBack writes much history at once.
+func TestMemoryIsGivenBack(t *testing.T) {
+	e := node(t, t.TempDir(), newMemory())
+	var b Batch
+	r := rand.New(rand.NewPCG(1, 2))
+	for ref := range Ref(64) {
+		b.Metric(ref, medium.ID)
+		for i := range 20000 {
+			b.Point(testNow.UnixNano()-int64(20000-i)*10e9, r.Float64())
+		}
+	}
+	if _, err := e.Write(t.Context(), &b); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Checkpoint(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	slabs := 0
+	for i := range e.head.shards {
+		slabs += len(e.head.shards[i].pages.slabs)
+	}
+	if most := 64 * 360 * 9 * 2 / (perSlab * pageLen); slabs > most {
+		t.Errorf("%d slabs of pages, %d would do", slabs, most)
+	}
+	for ref := range Ref(64) {
+		times, values := e.head.points(ref)
+		if all := b.of(int(ref)); times[len(times)-1] != all[len(all)-1].Time || values[0] != all[len(all)-len(times)].Value {
+			t.Fatalf("points of metric %d are others", ref)
+		}
+	}
+}
+
 // TestEverythingAtOnce writes, reads, makes checkpoints, merges and ships at the same time.
 func TestEverythingAtOnce(t *testing.T) {
 	store := newMemory()

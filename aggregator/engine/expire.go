@@ -19,6 +19,7 @@ func (e *Engine) expire(ctx context.Context) error {
 			newest[key] = b.Last
 		}
 	}
+	var past []blockInfo
 	remains := map[fileKey][]blockInfo{}
 	e.turn++
 	for i, b := range blocks {
@@ -35,11 +36,14 @@ func (e *Engine) expire(ctx context.Context) error {
 		}
 		switch {
 		case kept == 0:
-			if err := e.replaceBlocks(ctx, []blockInfo{b}, blockInfo{}); err != nil {
-				return err
-			}
+			past = append(past, b)
 		case kept <= all/4 && !b.Damaged:
 			remains[key] = append(remains[key], b)
+		}
+	}
+	if len(past) > 0 {
+		if err := e.replaceBlocks(ctx, past, blockInfo{}); err != nil {
+			return err
 		}
 	}
 	for _, files := range remains {

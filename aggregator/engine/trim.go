@@ -62,6 +62,32 @@ func (s *shard) rest(ref Ref) {
 	}
 }
 
+// compact gives memory back after there were many more points than now.
+func (s *shard) compact() {
+	if !s.pages.sparse() && !s.tails.sparse() {
+		return
+	}
+	var pages arena[page]
+	var tails arena[tail]
+	for _, group := range s.groups {
+		if group == nil {
+			continue
+		}
+		for i := range group {
+			m := &group[i]
+			m.tail = tails.move(&s.tails, m.tail)
+			m.first = pages.move(&s.pages, m.first)
+			m.last = m.first
+			for m.last != 0 && pages.at(m.last).next != 0 {
+				next := pages.move(&s.pages, pages.at(m.last).next)
+				pages.at(m.last).next = next
+				m.last = next
+			}
+		}
+	}
+	s.pages, s.tails = pages, tails
+}
+
 // refs are all refs that were seen, ascending. Those that are seen meanwhile may be missing.
 func (h *head) refs() iter.Seq[Ref] {
 	return func(yield func(Ref) bool) {
