@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -80,21 +81,24 @@ func printable(c rune) rune {
 	return c
 }
 
-// createDatabase is the only query that is understood.
-var createDatabase = regexp.MustCompile(`(?i)^\s*create\s+database\s+(?:"((?:[^"\\]|\\.)*)"|([\pL_][\pL\pN_]*))\s*(?:;\s*)?$`)
+// createDatabase is the only query that is understood. Patterns are compiled when
+// they are needed: every plugin's process has this package in it.
+var createDatabase = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?i)^\s*create\s+database\s+(?:"((?:[^"\\]|\\.)*)"|([\pL_][\pL\pN_]*))\s*(?:;\s*)?$`)
+})
 
-var escaped = regexp.MustCompile(`\\(.)`)
+var escaped = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\\(.)`) })
 
 // databaseToCreate is the name in a query that creates a database.
 func databaseToCreate(q string) (name string, ok bool) {
-	match := createDatabase.FindStringSubmatch(q)
+	match := createDatabase().FindStringSubmatch(q)
 	switch {
 	case match == nil:
 		return "", false
 	case match[2] != "":
 		return match[2], true
 	}
-	return escaped.ReplaceAllString(match[1], "$1"), true
+	return escaped().ReplaceAllString(match[1], "$1"), true
 }
 
 // postInfluxQuery creates a resource type for a database.

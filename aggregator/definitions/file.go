@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nephoscope/nepho/aggregator/index"
@@ -118,8 +119,11 @@ func (p policyTable) policy() *policy.Policy {
 func (m metricTable) Validate() error { return checkGlobs("names", m.Names, true) }
 
 // attributeName is what Gnocchi allows: up to 63 characters, the first of them
-// alphanumeric. What would be no word in TOML or a search is refused as well.
-var attributeName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$`)
+// alphanumeric. What would be no word in TOML or a search is refused as well. It is compiled when it is needed:
+// every plugin's process has this package in it.
+var attributeName = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$`)
+})
 
 // reserved are the names of attributes that every resource has.
 var reserved = []string{
@@ -152,7 +156,7 @@ func (r resourceTable) Validate() error {
 		switch {
 		case slices.Contains(reserved, name):
 			wrong(at, "every resource has an attribute of that name")
-		case !attributeName.MatchString(name):
+		case !attributeName().MatchString(name):
 			wrong(at, "is no name of an attribute: at most 63 letters, digits, _, - and dots")
 		}
 		for i, text := range a.From {

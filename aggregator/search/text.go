@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 )
@@ -240,9 +241,13 @@ func (p *parser) quoted() (string, bool) {
 	}
 }
 
+// Patterns are compiled when they are needed: every plugin's process has this
+// package in it.
 var (
-	uuids   = regexp.MustCompile(`^[0-9a-fA-F]{8}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{12}\b`)
-	numbers = regexp.MustCompile(`^[+-]?\d+(\.\d*)?([eE][+-]?\d+)?`)
+	uuids = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^[0-9a-fA-F]{8}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{12}\b`)
+	})
+	numbers = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[+-]?\d+(\.\d*)?([eE][+-]?\d+)?`) })
 )
 
 // constants are the words that are no text.
@@ -256,7 +261,7 @@ func (p *parser) value() (any, error) {
 	if s, ok := p.quoted(); ok {
 		return s, nil
 	}
-	if id := uuids.FindString(p.rest); id != "" {
+	if id := uuids().FindString(p.rest); id != "" {
 		p.rest = p.rest[len(id):]
 		return id, nil
 	}
@@ -267,7 +272,7 @@ func (p *parser) value() (any, error) {
 		}
 		return word, nil
 	}
-	if number := numbers.FindString(p.rest); number != "" {
+	if number := numbers().FindString(p.rest); number != "" {
 		if v, err := strconv.ParseFloat(number, 64); err == nil {
 			p.rest = p.rest[len(number):]
 			return v, nil
