@@ -4,8 +4,8 @@
 //
 //	go run ./integration/bench [-runs N] [-millions N] [SCENARIO...]
 //
-// With PEERS=1 in the environment it installs Telegraf, collectd and Ceilometer
-// and runs them beside Nepho on the same work. A figure that misses what it must
+// With PEERS=1 in the environment it installs others that do the same, such as
+// Telegraf, Ceilometer and Gnocchi, and runs them beside Nepho on the same work. A figure that misses what it must
 // reach is marked and does not fail the program: machines differ. What cannot be
 // measured does.
 package main
