@@ -80,7 +80,7 @@ func (a *applier) applyTo(s *shard, entries []uint32, b *Batch, known policies, 
 			if last == noTime {
 				return MinTime
 			}
-			return known[m.policy].WritableFrom(last)
+			return max(m.edge, known[m.policy].WritableFrom(last))
 		})
 		out.Accepted += len(points) - late
 		if late > 0 {

@@ -3,7 +3,6 @@ package engine
 import (
 	"container/list"
 	"context"
-	"fmt"
 	"sync"
 
 	"github.com/nephoscope/nepho/aggregator/block"
@@ -21,10 +20,11 @@ type readers struct {
 	limit int64           // bytes
 	found func(name string, damage *block.DamageError)
 
-	mu    sync.Mutex
-	byKey map[string]*openBlock
-	used  list.List // of *openBlock, the one used last in front
-	bytes int64
+	mu     sync.Mutex
+	byName map[string]*openBlock
+	used   list.List // of *openBlock, the one used last in front
+	bytes  int64
+	loads  sync.WaitGroup
 }
 
 // footerLimit is how much memory the footers of open block files take.
@@ -48,48 +48,62 @@ type openBlock struct {
 func (b *openBlock) bytes() int64 { return int64(b.info.Metrics)*8 + 4096 }
 
 // open gives an open file, which the caller must release.
-func (r *readers) open(info blockInfo) (*openBlock, error) {
+func (r *readers) open(ctx context.Context, info blockInfo) (*openBlock, error) {
 	r.mu.Lock()
-	b := r.byKey[info.Name]
+	b := r.byName[info.Name]
 	if b != nil {
 		b.users++
 		r.used.MoveToFront(b.place)
-		r.mu.Unlock()
-		<-b.ready
 	} else {
-		b = &openBlock{info: info, ready: make(chan struct{}), users: 1}
+		b = &openBlock{info: info, ready: make(chan struct{}), users: 2} // load is one
 		b.place = r.used.PushFront(b)
-		r.byKey[info.Name] = b
+		r.byName[info.Name] = b
 		r.bytes += b.bytes()
 		for last := r.used.Back(); r.bytes > r.limit && last != b.place; last = r.used.Back() {
 			r.drop(last.Value.(*openBlock))
 		}
-		r.mu.Unlock()
-		b.load(r)
-		close(b.ready)
+		r.loads.Go(func() { r.load(b) })
+	}
+	r.mu.Unlock()
+	select {
+	case <-b.ready:
+	case <-ctx.Done():
+		r.release(b)
+		return nil, ctx.Err()
 	}
 	if b.err != nil {
-		err := b.err
-		r.mu.Lock()
-		r.drop(b) // the next one tries again
-		r.mu.Unlock()
 		r.release(b)
-		return nil, fmt.Errorf("cannot open block file %s: %w", info.Name, err)
+		return nil, b.err
 	}
 	return b, nil
 }
 
-func (b *openBlock) load(r *readers) {
-	b.file, b.err = r.cache.Open(r.ctx, b.info.Name, b.info.Size)
+func (r *readers) load(b *openBlock) {
+	defer r.release(b)
+	if b.file, b.err = r.cache.Open(r.ctx, b.info.Name, b.info.Size); b.err == nil {
+		b.Reader, b.err = block.Open(b.file, b.info.Size)
+	}
 	if b.err != nil {
-		return
+		b.err = &partError{b.info.Name, b.err}
+		r.mu.Lock()
+		r.drop(b) // the next query tries again
+		r.mu.Unlock()
+	} else {
+		for _, d := range b.Damage() {
+			r.found(b.info.Name, d)
+		}
 	}
-	if b.Reader, b.err = block.Open(b.file, b.info.Size); b.err != nil {
-		return
-	}
+	close(b.ready)
+}
+
+// hides is damage that may hide windows of a metric of which the file seems to have none.
+func (b *openBlock) hides(ref Ref) *block.DamageError {
 	for _, d := range b.Damage() {
-		r.found(b.info.Name, d)
+		if d.Part == block.Gap || d.Part == block.Chunk && d.Ref == uint64(ref) {
+			return d
+		}
 	}
+	return nil
 }
 
 // release says that a file is used no more by one user.
@@ -109,7 +123,7 @@ func (r *readers) drop(b *openBlock) {
 		return
 	}
 	b.dropped = true
-	delete(r.byKey, b.info.Name)
+	delete(r.byName, b.info.Name)
 	r.used.Remove(b.place)
 	r.bytes -= b.bytes()
 	if b.users == 0 {
@@ -127,7 +141,7 @@ func (b *openBlock) close() {
 func (r *readers) keep(names map[string]bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for name, b := range r.byKey {
+	for name, b := range r.byName {
 		if !names[name] {
 			r.drop(b)
 		}

@@ -134,7 +134,7 @@ func (c *checkpoint) write() error {
 			known = *c.e.policies.Load()
 			p = known[metric.policy]
 		}
-		to := edge{ref: ref, edge: p.WritableFrom(metric.newest)}
+		to := edge{ref: ref, edge: max(metric.edge, p.WritableFrom(metric.newest))}
 		entry := headEntry{ref, metric.policy, metric.newest, to.edge}
 		if to.edge == metric.edge {
 			base, row := metric.all()
@@ -338,9 +338,10 @@ func (f *newFile) remove() {
 	os.Remove(f.Name()) //nolint:errcheck // what remains is removed by the next Open
 }
 
-// putFile makes an object of a file, under a name that was never used.
+// putFile makes an object of a file, under a name that was never used, not even in
+// another store: the cache goes by names.
 func (e *Engine) putFile(ctx context.Context, folder string, f *newFile) (objectInfo, error) {
-	o := objectInfo{fmt.Sprintf("%s%08x-%08x", folder, e.epoch, e.objects.Add(1)), f.size}
+	o := objectInfo{fmt.Sprintf("%s%08x-%08x-%s", folder, e.epoch, e.objects.Add(1), e.owner), f.size}
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return o, err
 	}

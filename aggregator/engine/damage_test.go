@@ -213,6 +213,9 @@ func TestLostPointsStayLost(t *testing.T) {
 			if err := e.Checkpoint(t.Context()); err != nil {
 				t.Fatal(err)
 			}
+			if points, _ := e.head.points(7); len(points) == 0 {
+				t.Fatal("points that came after the damage are lost")
+			}
 		case 2:
 			check(0, time.Hour, nil)
 			if err := e.Close(t.Context()); err != nil {
@@ -228,6 +231,49 @@ func TestLostPointsStayLost(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestPointsAfterDamageAreKept writes points that are older than the newest one, which is
+// lost, and restarts.
+func TestPointsAfterDamageAreKept(t *testing.T) {
+	h := newHurt(t)
+	h.damageHead(7)
+	for round := range 3 {
+		e := node(t, h.dir, h.store)
+		if round == 1 {
+			put(t, e, 7, testNow.Add(-95*time.Second), 5)
+		}
+		if n := len(e.manifest.Lost); n != 1 {
+			t.Fatalf("lost: %+v", e.manifest.Lost)
+		}
+		if err := e.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e := node(t, h.dir, h.store)
+	if times, values := e.head.points(7); len(times) != 1 || values[0] != 5 || e.Stats().Damaged != 0 {
+		t.Fatalf("%v, %v, %d damaged", times, values, e.Stats().Damaged)
+	}
+	if lost := h.ask(e); !slices.Equal(lost, []Ref{7}) {
+		t.Fatalf("%v", lost)
+	}
+}
+
+func TestTheFirstRateAfterLostPointsIsLost(t *testing.T) {
+	rates := define(9, 0, policy.Definition{Granularity: time.Minute})
+	rates.Methods = policy.SetOf(policy.Mean.Rate())
+	l := loss{From: 120e9, To: 200e9}
+	f := func(p *policy.Policy, times []int64, before, after int64) {
+		t.Helper()
+		if b, a := l.hole(p, times).around(60e9, 0, 600e9); b != before*1e9 || a != after*1e9 {
+			t.Errorf("points %v: hole from %d to %d, want %d to %d", times, b, a, before, after)
+		}
+	}
+	f(rates, []int64{100e9, 300e9, 400e9}, 120, 360)
+	f(rates, []int64{100e9}, 120, 240)
+	f(medium, []int64{100e9, 300e9, 400e9}, 120, 240)
+	l = loss{}
+	f(rates, []int64{100e9, 300e9}, 600, 600)
 }
 
 // TestLostPointsAreForgottenWhenTheyArePast looks at the list of what was lost.
@@ -335,7 +381,7 @@ func TestDamageOfTheLogCostsTheRecordsItHits(t *testing.T) {
 	if err := e.free(); err != nil {
 		t.Fatal(err)
 	}
-	segments, err := filepath.Glob(filepath.Join(dir, walFolder, "*.wal"))
+	segments, err := filepath.Glob(filepath.Join(e.logDir(), "*.wal"))
 	if err != nil || len(segments) != 1 {
 		t.Fatal(segments, err)
 	}

@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -109,11 +110,17 @@ func Open(ctx context.Context, o Options, known []*policy.Policy) (*Engine, erro
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Dir == "" || o.Objects == nil {
+		return nil, errors.New("cannot open a store without a folder and an object store")
+	}
 	e := &Engine{o: o, full: make(chan struct{}, 1), grown: make(chan struct{}, 1)}
 	e.ctx, e.end = context.WithCancel(context.WithoutCancel(ctx))
 	e.queue.init(&e.head)
 	all := policies{}
 	for _, p := range known {
+		if err := p.Validate(); err != nil {
+			return nil, fmt.Errorf("archive policy %q: %w", p.Name, err)
+		}
 		all[p.ID] = p
 	}
 	e.policies.Store(&all)
@@ -154,6 +161,7 @@ func (e *Engine) free() error {
 	if e.log != nil {
 		errs = append(errs, e.log.Close())
 	}
+	e.readers.loads.Wait()
 	e.readers.keep(nil)
 	if e.readers.cache != nil {
 		errs = append(errs, e.readers.cache.Close())
@@ -175,14 +183,28 @@ func (e *Engine) stopped() error {
 	return nil
 }
 
-// SetPolicy makes an archive policy known, or changes one: only the points and
-// timespans of its granularities may differ. It holds at once for queries.
+// SetPolicy makes an archive policy known, or changes one. It holds at once for
+// queries. Of a policy that is known only the points of its granularities may change:
+// anything else would make windows of other points than those that were taken.
 func (e *Engine) SetPolicy(p *policy.Policy) {
 	e.policiesMu.Lock()
 	defer e.policiesMu.Unlock()
 	all := maps.Clone(*e.policies.Load())
+	if old := all[p.ID]; old != nil && !alike(old, p) {
+		e.o.Log.Error("BUG: an archive policy was to change in more than its points; it stays as it is", "policy", p.Name)
+		return
+	}
 	all[p.ID] = p
 	e.policies.Store(&all)
+}
+
+// alike reports whether two policies differ in points only.
+func alike(a, b *policy.Policy) bool {
+	return a.BackWindow == b.BackWindow && a.Methods == b.Methods && len(a.Definitions) == len(b.Definitions) &&
+		!slices.ContainsFunc(a.Definitions, func(d policy.Definition) bool {
+			_, is := b.Definition(d.Granularity)
+			return !is
+		})
 }
 
 // Outcome says what became of the points of a batch.

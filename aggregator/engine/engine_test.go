@@ -78,6 +78,27 @@ func TestErrorsOfCallers(t *testing.T) {
 	}
 }
 
+func TestAPolicyChangesInItsPointsOnly(t *testing.T) {
+	e := node(t, t.TempDir(), newMemory())
+	put(t, e, 1, testNow.Add(-2*time.Hour), 1)
+	put(t, e, 1, testNow, 2)
+	other := *medium
+	other.BackWindow = 5
+	e.SetPolicy(&other)
+	var b Batch
+	b.Metric(1, medium.ID)
+	b.Point(testNow.Add(-time.Hour).UnixNano(), 1)
+	if out, err := e.Write(t.Context(), &b); err != nil || out.Late != 1 {
+		t.Fatalf("%+v, %v", out, err)
+	}
+	other = *medium
+	other.Definitions = []policy.Definition{{Granularity: time.Hour, Points: 2}, {Granularity: time.Minute, Points: 1}}
+	e.SetPolicy(&other)
+	if got := sums(t, e, 1, time.Hour); !slices.Equal(got, []float64{2}) {
+		t.Fatalf("%v", got)
+	}
+}
+
 func second[A any](_ A, err error) error { return err }
 
 // TestAWriteThatCannotBeLoggedIsNotVisible makes the log fail.
@@ -286,7 +307,7 @@ func TestDeletedMetricsLeaveBlocks(t *testing.T) {
 		t.Error("a deleted metric of which the engine was not told is in memory")
 	}
 	for _, b := range e.manifest.Blocks {
-		f, err := e.readers.open(b)
+		f, err := e.readers.open(t.Context(), b)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"math"
 	"time"
 )
@@ -14,24 +15,25 @@ func (e *Engine) expire(ctx context.Context) error {
 	e.manifestMu.Unlock()
 	newest := map[fileKey]int64{}
 	for _, b := range blocks {
-		key := fileKey{b.Granularity, b.Class}
+		key := b.kind()
 		if t, ok := newest[key]; !ok || b.Last > t {
 			newest[key] = b.Last
 		}
 	}
+	var errs []error
 	var past []blockInfo
 	remains := map[fileKey][]blockInfo{}
 	e.turn++
 	for i, b := range blocks {
-		key := fileKey{b.Granularity, b.Class}
+		key := b.kind()
 		// Of files that are not old enough for most of their windows to be past, one is
 		// looked at each time, for metrics that are gone.
 		if b.Last > newest[key]-atLeast(b.Class) && i != e.turn%len(blocks) {
 			continue
 		}
-		kept, all, err := e.kept(b)
+		kept, all, err := e.kept(ctx, b)
 		if err != nil {
-			e.damage(b.Name, 0, err)
+			errs = append(errs, err)
 			continue
 		}
 		switch {
@@ -51,10 +53,10 @@ func (e *Engine) expire(ctx context.Context) error {
 			continue
 		}
 		if err := e.merge(ctx, &job{files, attic}); err != nil {
-			return err
+			errs = append(errs, err)
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // atLeast is the shortest timespan of a class, in ns.
@@ -77,8 +79,8 @@ func (e *Engine) keptFrom(ref Ref, granularity int64) (int64, bool) {
 }
 
 // kept tells of how many of the metrics in a file any window is kept.
-func (e *Engine) kept(b blockInfo) (kept, all int, err error) {
-	f, err := e.readers.open(b)
+func (e *Engine) kept(ctx context.Context, b blockInfo) (kept, all int, err error) {
+	f, err := e.readers.open(ctx, b)
 	if err != nil {
 		return 0, 0, err
 	}

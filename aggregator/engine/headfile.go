@@ -248,7 +248,8 @@ func (c *headChunk) decode(raw []byte) bool {
 	var err error
 	c.times, c.values, err = unpack(c.row, c.base, c.times[:0], c.values[:0])
 	n := len(c.times)
-	return err == nil && n > 0 && c.times[n-1] == c.newest && ascend(c.times)
+	// The newest point may have been lost with an older head.
+	return err == nil && (n == 0 || c.times[n-1] <= c.newest) && ascend(c.times)
 }
 
 func ascend(times []int64) bool {

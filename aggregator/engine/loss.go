@@ -58,6 +58,9 @@ type hole struct{ from, to int64 }
 // rate after it is lost as well.
 func (l *loss) hole(p *policy.Policy, times []int64) hole {
 	h := hole{l.From, l.To}
+	if h.from == h.to {
+		return h // it is past
+	}
 	if window.Needs(p.Methods).HasRates() {
 		if i, _ := slices.BinarySearch(times, h.to); i < len(times) {
 			h.to = times[i] + 1

@@ -60,6 +60,9 @@ type blockInfo struct {
 	Damaged bool `json:"damaged,omitempty"`
 }
 
+// kind tells which files may be merged with each other.
+func (b *blockInfo) kind() fileKey { return fileKey{b.Granularity, b.Class} }
+
 // loss is points of a metric that were in a head object, which is damaged.
 type loss struct {
 	Ref    Ref    `json:"ref"`

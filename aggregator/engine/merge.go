@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/nephoscope/nepho/aggregator/block"
+	"github.com/nephoscope/nepho/aggregator/objects"
 	"github.com/nephoscope/nepho/aggregator/policy"
 	"github.com/nephoscope/nepho/aggregator/window"
 )
@@ -54,9 +55,12 @@ type job struct {
 	level int
 }
 
-// plan is the next merge; nil if there is none.
-func plan(blocks []blockInfo) *job {
+// plan is the next merge, but for files of some kinds; nil if there is none.
+func plan(blocks []blockInfo, but map[fileKey]bool) *job {
 	for _, files := range kinds(blocks) {
+		if but[files[0].kind()] {
+			continue
+		}
 		newest := int64(math.MinInt64)
 		for _, f := range files {
 			newest = max(newest, f.Last)
@@ -75,8 +79,7 @@ func kinds(blocks []blockInfo) [][]blockInfo {
 	byKind := map[fileKey][]blockInfo{}
 	for _, b := range blocks {
 		if !b.Damaged && b.Level != attic {
-			key := fileKey{b.Granularity, b.Class}
-			byKind[key] = append(byKind[key], b)
+			byKind[b.kind()] = append(byKind[b.kind()], b)
 		}
 	}
 	all := make([][]blockInfo, 0, len(byKind))
@@ -128,21 +131,25 @@ func planLevel(files []blockInfo, level int, newest int64) *job {
 func (e *Engine) maintain(ctx context.Context) error {
 	e.merging.Lock()
 	defer e.merging.Unlock()
+	var errs []error
+	failed := map[fileKey]bool{} // which must not keep others from being merged
 	for {
 		e.manifestMu.Lock()
-		j := plan(e.manifest.Blocks)
+		j := plan(e.manifest.Blocks, failed)
 		e.manifestMu.Unlock()
 		if j == nil {
 			break
 		}
 		if err := e.merge(ctx, j); err != nil {
+			errs = append(errs, err)
+			failed[j.files[0].kind()] = true
+		}
+		if err := ctx.Err(); err != nil {
 			return err
 		}
 	}
-	if err := e.expire(ctx); err != nil {
-		return err
-	}
-	return e.collect(ctx)
+	errs = append(errs, e.expire(ctx), e.collect(ctx))
+	return errors.Join(errs...)
 }
 
 // merge makes one file of several.
@@ -224,7 +231,11 @@ func (e *Engine) mergeInto(ctx context.Context, out *newFile, j *job) (damaged m
 	}()
 	damaged = map[string]bool{}
 	for _, info := range j.files {
-		f, err := e.readers.open(info)
+		f, err := e.readers.open(ctx, info)
+		if errors.Is(err, objects.ErrNotFound) {
+			e.damage(info.Name, 0, err)
+			return map[string]bool{info.Name: true}, nil
+		}
 		if err != nil {
 			return nil, err
 		}

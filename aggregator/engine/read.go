@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"github.com/nephoscope/nepho/aggregator/block"
+	"github.com/nephoscope/nepho/aggregator/objects"
 	"github.com/nephoscope/nepho/aggregator/policy"
 	"github.com/nephoscope/nepho/aggregator/window"
 )
@@ -108,7 +109,7 @@ func (r *frameReader) read(ctx context.Context, e *Engine, q Query, into *window
 	}
 	// The set of blocks is looked at after the edge: see Checkpoint.
 	if from < open {
-		if err := r.blocks(e, q, into, from, min(to, open)); err != nil {
+		if err := r.blocks(ctx, e, q, into, from, min(to, open)); err != nil {
 			return err
 		}
 	}
@@ -117,7 +118,7 @@ func (r *frameReader) read(ctx context.Context, e *Engine, q Query, into *window
 }
 
 // blocks appends the windows with from <= start < to that are in blocks.
-func (r *frameReader) blocks(e *Engine, q Query, into *window.Frame, from, to int64) error {
+func (r *frameReader) blocks(ctx context.Context, e *Engine, q Query, into *window.Frame, from, to int64) error {
 	defer func() {
 		for _, p := range r.parts {
 			e.readers.release(p.file)
@@ -129,39 +130,56 @@ func (r *frameReader) blocks(e *Engine, q Query, into *window.Frame, from, to in
 		if info.First >= to || info.Last < from {
 			continue
 		}
-		file, err := e.readers.open(info)
+		file, err := e.readers.open(ctx, info)
 		if err != nil {
-			e.damage(info.Name, 0, err)
-			return &LostError{Ref: q.Ref, From: info.First, To: info.Last + into.Granularity, Object: info.Name, Err: err}
+			return r.lost(e, q, info.First, info.Last+into.Granularity, err)
 		}
 		entry, found := file.Entry(uint64(q.Ref))
+		if !found {
+			if d := file.hides(q.Ref); d != nil {
+				err = &partError{info.Name, d}
+			}
+		}
 		if !found || entry.First >= to || entry.Last < from {
 			e.readers.release(file)
+			if err != nil {
+				return r.lost(e, q, info.First, info.Last+into.Granularity, err)
+			}
 			continue
 		}
 		r.parts = append(r.parts, part{file, entry})
 	}
 	sortParts(r.parts)
 	if interleaved(r.parts) {
-		return r.lost(e, q, weave(r.parts, from, to, into))
+		return r.lost(e, q, from, to, weave(r.parts, from, to, into))
 	}
 	for _, p := range r.parts {
 		if err := p.read(from, to, into); err != nil {
-			return r.lost(e, q, err)
+			return r.lost(e, q, from, to, err)
 		}
 	}
 	return nil
 }
 
-// lost makes a LostError of the error of a part.
-func (r *frameReader) lost(e *Engine, q Query, err error) error {
+// lost makes a LostError of the error of a part, if what it says is lost.
+func (r *frameReader) lost(e *Engine, q Query, from, to int64, err error) error {
 	var wrong *partError
-	var damage *block.DamageError
-	if !errors.As(err, &wrong) || !errors.As(err, &damage) {
+	if !errors.As(err, &wrong) {
 		return err
 	}
-	e.damage(wrong.name, damage.Offset, damage)
-	return &LostError{Ref: q.Ref, From: damage.From, To: damage.To, Object: wrong.name, Offset: damage.Offset, Err: damage}
+	l := &LostError{Ref: q.Ref, From: from, To: to, Object: wrong.name, Err: wrong.err}
+	var damage *block.DamageError
+	switch {
+	case errors.As(err, &damage):
+		l.Offset = damage.Offset
+		if damage.From < damage.To {
+			l.From, l.To = damage.From, damage.To
+		}
+	case !errors.Is(err, objects.ErrNotFound):
+		return err
+	}
+	e.damage(l.Object, l.Offset, l.Err)
+	return l
 }
 
 // oldest is the start of the oldest window that is kept of a metric whose newest

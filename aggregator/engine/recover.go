@@ -6,10 +6,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -21,9 +20,8 @@ import (
 // What is in the engine's folder.
 const (
 	lockFile    = "lock"
-	ownerFile   = "owner" // an id of the log
-	walFolder   = "log"
-	newFolder   = "new" // files that are being made
+	walFolder   = "log-" // and the id of its owner
+	newFolder   = "new"  // files that are being made
 	cacheFolder = "cache"
 )
 
@@ -39,9 +37,6 @@ func (e *Engine) recover(ctx context.Context) (err error) {
 	if err := os.MkdirAll(filepath.Join(e.o.Dir, newFolder), 0o750); err != nil {
 		return err
 	}
-	if e.owner, err = readOwner(e.o.Dir); err != nil {
-		return err
-	}
 	if e.manifest, e.version, err = readManifest(ctx, e.o.Objects); err != nil {
 		return err
 	}
@@ -49,17 +44,9 @@ func (e *Engine) recover(ctx context.Context) (err error) {
 		e.manifest = &manifest{}
 	}
 	m := e.manifest
-	taken := m.Log.Owner != "" && m.Log.Owner != e.owner
-	switch {
-	case taken && m.Owner == e.owner:
-		// An Open that did not come to its end. Its log holds nothing that was acknowledged.
-		if err := os.RemoveAll(filepath.Join(e.o.Dir, walFolder)); err != nil {
-			return err
-		}
-	case taken || e.owner == "":
-		if err := e.setOwner(m.Epoch); err != nil {
-			return err
-		}
+	taken, err := e.findLog()
+	if err != nil {
+		return err
 	}
 	if m.Log.Owner == "" {
 		m.Log.Owner = e.owner
@@ -72,7 +59,7 @@ func (e *Engine) recover(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	e.readers = readers{cache: cache, ctx: e.ctx, limit: footerLimit, byKey: map[string]*openBlock{}, found: func(name string, d *block.DamageError) {
+	e.readers = readers{cache: cache, ctx: e.ctx, limit: footerLimit, byName: map[string]*openBlock{}, found: func(name string, d *block.DamageError) {
 		e.damage(name, d.Offset, d)
 	}}
 	e.publish()
@@ -106,7 +93,7 @@ func (e *Engine) recoverLog(ctx context.Context, taken bool) error {
 	if err != nil {
 		return err
 	}
-	options := wal.Options{Dir: filepath.Join(e.o.Dir, walFolder), Sync: e.o.Sync, Log: e.o.Log}
+	options := wal.Options{Dir: e.logDir(), Sync: e.o.Sync, Log: e.o.Log}
 	if taken {
 		if len(pieces) == 0 {
 			e.o.Log.Warn("the log of the store's last owner is not here, and there is no copy of it: what was written after the last checkpoint is lost",
@@ -156,7 +143,7 @@ func (e *Engine) replay(log *wal.Log, from wal.Position) error {
 		e.replayed = p + 1
 		refs, err := readRecord(record, &b)
 		if err != nil {
-			e.damage(walFolder, int64(p), err)
+			e.damage("log", int64(p), err)
 			return nil
 		}
 		e.apply(e.knownOnly(&b), refs, new(Outcome))
@@ -234,6 +221,7 @@ func (e *Engine) loadHead(ctx context.Context) error {
 		}
 		if old := e.losses.find(l.Ref); old.Object != "" {
 			l.From = min(l.From, old.From)
+			lost = slices.DeleteFunc(lost, func(l loss) bool { return l.Ref == old.Ref })
 		}
 		lost = append(lost, l)
 	})
@@ -280,45 +268,46 @@ func lockFolder(dir string) (*os.File, error) {
 	return f, nil
 }
 
-var ownerForm = regexp.MustCompile(`^[0-9a-f]{16}$`)
-
-// readOwner is the id of the log in the folder, "" if it has none.
-func readOwner(dir string) (string, error) {
-	b, err := os.ReadFile(filepath.Join(dir, ownerFile))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", err
+// findLog finds the log that goes on where the manifest ends. If it is not in the folder, it
+// was another node's, or this one's folder was lost: then the store is taken over, with a new log. Logs that are
+// there nevertheless stay: they may have writes that were acknowledged after another
+// node took over.
+func (e *Engine) findLog() (taken bool, err error) {
+	m := e.manifest
+	all, err := filepath.Glob(filepath.Join(e.o.Dir, walFolder+"*"))
+	if err != nil {
+		return false, err
 	}
-	if owner := strings.TrimSpace(string(b)); ownerForm.MatchString(owner) {
-		return owner, nil
-	}
-	return "", nil
-}
-
-// setOwner begins a log of a new owner. One that is there is put aside: it may have
-// writes that were acknowledged after another node took the store over.
-func (e *Engine) setOwner(epoch uint64) error {
-	old := filepath.Join(e.o.Dir, walFolder)
-	if _, err := os.Stat(old); err == nil {
-		aside := fmt.Sprintf("%s.%08x", old, epoch)
-		e.o.Log.Warn("another node took the store over since; what it did not get of this node's log is put aside", "folder", aside)
-		if err := os.Rename(old, aside); err != nil {
-			return err
+	for _, path := range all {
+		switch owner := strings.TrimPrefix(filepath.Base(path), walFolder); owner {
+		case m.Log.Owner:
+			e.owner = owner
+		case m.Owner:
+			// That of an Open which did not come to its end, so nothing in it was acknowledged.
+			if err := os.RemoveAll(path); err != nil {
+				return false, err
+			}
+		default:
+			if os.Remove(path) == nil {
+				continue // it is empty: an Open ended just after it began
+			}
+			e.o.Log.Warn("a log is left of before another node took the store over; what that did not get is in there only", "folder", path)
 		}
+	}
+	if e.owner != "" {
+		return false, nil
 	}
 	var id [8]byte
 	rand.Read(id[:])
 	e.owner = hex.EncodeToString(id[:])
-	temporary := filepath.Join(e.o.Dir, newFolder, ownerFile)
-	f, err := os.Create(temporary)
+	if err := os.Mkdir(e.logDir(), 0o750); err != nil {
+		return false, err
+	}
+	dir, err := os.Open(e.o.Dir)
 	if err != nil {
-		return err
+		return false, err
 	}
-	_, err = f.WriteString(e.owner + "\n")
-	if err == nil {
-		err = f.Sync()
-	}
-	if err := errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(temporary, filepath.Join(e.o.Dir, ownerFile))
+	return m.Log.Owner != "", errors.Join(dir.Sync(), dir.Close())
 }
+
+func (e *Engine) logDir() string { return filepath.Join(e.o.Dir, walFolder+e.owner) }

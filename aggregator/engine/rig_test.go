@@ -348,10 +348,7 @@ func (g *rig) move() {
 func (g *rig) fork() {
 	g.t.Helper()
 	to := filepath.Join(g.dir, fmt.Sprint("fork", len(g.steps)))
-	if err := os.CopyFS(filepath.Join(to, walFolder), os.DirFS(filepath.Join(g.options.Dir, walFolder))); err != nil {
-		g.fail("copy: %v", err)
-	}
-	if err := os.WriteFile(filepath.Join(to, ownerFile), []byte(g.e.owner), 0o600); err != nil {
+	if err := os.CopyFS(filepath.Join(to, filepath.Base(g.e.logDir())), os.DirFS(g.e.logDir())); err != nil {
 		g.fail("copy: %v", err)
 	}
 	if err := g.e.free(); err != nil {

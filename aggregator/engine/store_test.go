@@ -158,9 +158,9 @@ func TestAnotherNodeHasWhatWasShipped(t *testing.T) {
 	if got := sums(t, a, 1, time.Hour); !slices.Equal(got, []float64{6, 5, 13, 9}) {
 		t.Fatalf("%v", got)
 	}
-	aside, err := filepath.Glob(filepath.Join(dirA, "log.*"))
-	if err != nil || len(aside) != 1 {
-		t.Fatalf("logs that were put aside: %v, %v", aside, err)
+	aside, err := filepath.Glob(filepath.Join(dirA, walFolder+"*"))
+	if err != nil || len(aside) != 2 {
+		t.Fatalf("logs: %v, %v", aside, err)
 	}
 }
 
@@ -208,7 +208,7 @@ func TestTheCopyOfTheLogMendsALostEnd(t *testing.T) {
 	e := node(t, dir, store)
 	put(t, e, 1, testNow, 1)
 	old := t.TempDir()
-	copyFolder(t, filepath.Join(dir, walFolder), old)
+	copyFolder(t, e.logDir(), old)
 	put(t, e, 1, testNow.Add(time.Minute), 2)
 	if err := e.ship(t.Context()); err != nil {
 		t.Fatal(err)
@@ -216,7 +216,7 @@ func TestTheCopyOfTheLogMendsALostEnd(t *testing.T) {
 	if err := e.free(); err != nil {
 		t.Fatal(err)
 	}
-	copyFolder(t, old, filepath.Join(dir, walFolder))
+	copyFolder(t, old, e.logDir())
 	e = node(t, dir, store)
 	put(t, e, 1, testNow.Add(2*time.Minute), 4)
 	for range 2 {
@@ -243,6 +243,26 @@ func TestOneProcessUsesAFolder(t *testing.T) {
 	put(t, e, 1, testNow, 1) // it was not fenced
 	if err := e.Checkpoint(t.Context()); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestAnotherStoreInTheSameFolder begins anew with what an earlier store left in the local folder.
+func TestAnotherStoreInTheSameFolder(t *testing.T) {
+	dir := t.TempDir()
+	for v := range 3 {
+		e := node(t, dir, newMemory(), func(o *Options) { o.CacheLimit = 1 << 30 })
+		put(t, e, 1, testNow.Add(-3*time.Hour), float64(v))
+		put(t, e, 1, testNow, float64(v))
+		if err := e.Checkpoint(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		put(t, e, 1, testNow.Add(time.Minute), 7)
+		if got := sums(t, e, 1, time.Hour); !slices.Equal(got, []float64{float64(v), float64(v) + 7}) {
+			t.Fatalf("%v", got)
+		}
+		if err := e.free(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
