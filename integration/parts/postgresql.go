@@ -54,7 +54,7 @@ func PostgreSQL(tb TB) *PostgreSQLServer {
 			"-c", "unix_socket_directories=" + dir, "-c", "fsync=off",
 			"-c", "max_connections=200", "-c", "shared_buffers=32MB"},
 		ready: func(ctx context.Context) error {
-			return exec.CommandContext(ctx, postgresDir+"pg_isready", "-q", "-h", "127.0.0.1", "-p", strconv.Itoa(s.Port)).Run()
+			return exec.CommandContext(ctx, postgresDir+"pg_isready", "-q", "-U", "postgres", "-h", "127.0.0.1", "-p", strconv.Itoa(s.Port)).Run()
 		},
 		attr: attr,
 		stop: syscall.SIGINT, // which waits for no client
