@@ -1,8 +1,10 @@
 package index
 
 import (
+	"encoding/binary"
 	"hash/maphash"
 	"sync"
+	"sync/atomic"
 
 	"github.com/google/uuid"
 
@@ -16,7 +18,14 @@ type Entry struct {
 	PolicyID uint32
 	// Creator and Project (the resource's project; "" for none) say who may write.
 	Creator, Project string
+
+	name nameKey
 }
+
+// nameKey stands for a resource and a name: 128 bits of hashes whose seeds nobody
+// knows, so that not even millions of names of somebody's choice meet. It is zero
+// for a metric without a resource.
+type nameKey [2]uint64
 
 // cache holds entries by id, by resource and name, and by ref: each by what it was
 // asked for. What it holds of metrics that this process changes is right. What
@@ -29,21 +38,26 @@ type cache struct {
 	seeds  [2]maphash.Seed
 }
 
-// nameKey stands for a resource and a name: 128 bits of a hash whose seeds nobody
-// knows, so that not even a million names of somebody's choice meet.
-type nameKey [2]uint64
-
 func newCache(size int) *cache {
+	seed := maphash.MakeSeed()
 	return &cache{
-		byID: newTable(size, func(id uuid.UUID) uint8 { return id[15] }),
-		// The others' bits are as good as random where they are looked at.
-		byName: newTable(size, func(k nameKey) uint8 { return uint8(k[0]) }),
-		byRef:  newTable(size, func(r engine.Ref) uint8 { return uint8(r) }),
-		seeds:  [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()},
+		byID: newTable(size, func(id uuid.UUID) uint64 { return maphash.Bytes(seed, id[:]) },
+			func(e *Entry) uuid.UUID { return e.ID }),
+		byName: newTable(size, func(k nameKey) uint64 { return k[0] },
+			func(e *Entry) nameKey { return e.name }),
+		byRef: newTable(size, func(r engine.Ref) uint64 {
+			var b [8]byte
+			binary.LittleEndian.PutUint64(b[:], uint64(r))
+			return maphash.Bytes(seed, b[:])
+		}, func(e *Entry) engine.Ref { return e.Ref }),
+		seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()},
 	}
 }
 
 func (c *cache) nameKey(resource uuid.UUID, name string) nameKey {
+	if resource == uuid.Nil {
+		return nameKey{}
+	}
 	var buffer [128]byte
 	b := append(append(buffer[:0], resource[:]...), name...)
 	return nameKey{maphash.Bytes(c.seeds[0], b), maphash.Bytes(c.seeds[1], b)}
@@ -55,11 +69,10 @@ type moments struct{ byID, byName *moment }
 func (c *cache) moments() *moments { return &moments{c.byID.moment(), c.byName.moment()} }
 
 // put adds a new metric by its id, and by its name if it has a resource.
-func (c *cache) put(m *moments, e *Entry, resource uuid.UUID, name string) {
-	c.byID.put(m.byID, e.ID, e)
-	if resource != uuid.Nil {
-		k := c.nameKey(resource, name)
-		c.byName.put(m.byName, k, e)
+func (c *cache) put(m *moments, e *Entry) {
+	c.byID.put(m.byID, e)
+	if e.name != (nameKey{}) {
+		c.byName.put(m.byName, e)
 	}
 }
 
@@ -83,40 +96,59 @@ func (c *cache) expire(part int) {
 // shards is how many parts a table has, each with a lock of its own.
 const shards = 64
 
-// table is a bounded map. When it is full, an entry goes for each that comes: any,
-// since those that are in use come back with one query for many.
+// table is a bounded hash table of entries that is read without locks. When it is
+// full, an entry goes for each that comes: any, since those that are in use come
+// back with one query for many. While something is changed, an entry that is there
+// may not be found, which costs a query too.
 type table[K comparable] struct {
-	shards []shard[K]
-	shard  func(K) uint8
+	shards []shard
+	hash   func(K) uint64
+	key    func(*Entry) K
 }
 
-type shard[K comparable] struct {
-	mu      sync.RWMutex
-	entries map[K]*Entry
+// shard is open addressing with linear probing.
+type shard struct {
+	slots atomic.Pointer[[]atomic.Pointer[Entry]] // a power of two of them, three quarters taken at most
+
+	mu      sync.Mutex // of those who change it
+	entries int
 	limit   int
+	hand    int // slot where the next entry that goes is looked for
 	// changes counts what was forgotten. An entry that was read from the database
 	// before something was forgotten may be that very thing as it was.
 	changes uint64
-	_       [64]byte // keeps the next lock out of this one's cache line
 }
 
-func newTable[K comparable](size int, by func(K) uint8) table[K] {
-	t := table[K]{shards: make([]shard[K], shards), shard: by}
+// minSlots is how many a shard has at first.
+const minSlots = 8
+
+func newTable[K comparable](size int, hash func(K) uint64, key func(*Entry) K) table[K] {
+	t := table[K]{shards: make([]shard, shards), hash: hash, key: key}
 	for i := range t.shards {
-		t.shards[i].entries = map[K]*Entry{}
 		t.shards[i].limit = max(1, size/shards)
+		t.shards[i].clear()
 	}
 	return t
 }
 
-func (t *table[K]) of(key K) *shard[K] { return &t.shards[t.shard(key)%shards] }
+// locate is the number of a hash's shard, and the hash for its slots.
+func locate(hash uint64) (number int, within uint64) {
+	return int(hash % shards), hash / shards
+}
 
 func (t *table[K]) get(key K) (*Entry, bool) {
-	s := t.of(key)
-	s.mu.RLock()
-	e, ok := s.entries[key]
-	s.mu.RUnlock()
-	return e, ok
+	number, h := locate(t.hash(key))
+	slots := *t.shards[number].slots.Load()
+	mask := uint64(len(slots) - 1)
+	for i := h; ; i++ {
+		e := slots[i&mask].Load()
+		if e == nil {
+			return nil, false
+		}
+		if t.key(e) == key {
+			return e, true
+		}
+	}
 }
 
 // moment is how many changes there were in each shard before the database was read.
@@ -126,43 +158,112 @@ func (t *table[K]) moment() *moment {
 	var m moment
 	for i := range t.shards {
 		s := &t.shards[i]
-		s.mu.RLock()
+		s.mu.Lock()
 		m[i] = s.changes
-		s.mu.RUnlock()
+		s.mu.Unlock()
 	}
 	return &m
 }
 
 // put adds an entry that was read from the database after the moment.
-func (t *table[K]) put(m *moment, key K, e *Entry) {
-	i := t.shard(key) % shards
-	s := &t.shards[i]
+func (t *table[K]) put(m *moment, e *Entry) {
+	key := t.key(e)
+	number, h := locate(t.hash(key))
+	s := &t.shards[number]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.changes != m[i] {
+	if s.changes != m[number] {
 		return
 	}
-	if _, there := s.entries[key]; !there && len(s.entries) >= s.limit {
-		for other := range s.entries {
-			delete(s.entries, other)
-			break
+	slots := *s.slots.Load()
+	i, there := t.find(slots, key, h)
+	if !there {
+		switch {
+		case s.entries >= s.limit:
+			t.evict(s, slots)
+			i, _ = t.find(slots, key, h)
+		case (s.entries+1)*4 > len(slots)*3:
+			slots = t.grow(s, slots)
+			i, _ = t.find(slots, key, h)
+		}
+		s.entries++
+	}
+	slots[i].Store(e)
+}
+
+// find is the slot of a key, or the free one where it belongs.
+func (t *table[K]) find(slots []atomic.Pointer[Entry], key K, h uint64) (i int, there bool) {
+	mask := uint64(len(slots) - 1)
+	for at := h & mask; ; at = (at + 1) & mask {
+		if e := slots[at].Load(); e == nil || t.key(e) == key {
+			return int(at), e != nil
 		}
 	}
-	s.entries[key] = e
+}
+
+// grow doubles the slots. Readers have the old ones until all is in the new ones.
+func (t *table[K]) grow(s *shard, slots []atomic.Pointer[Entry]) []atomic.Pointer[Entry] {
+	larger := make([]atomic.Pointer[Entry], 2*len(slots))
+	for i := range slots {
+		if e := slots[i].Load(); e != nil {
+			key := t.key(e)
+			_, h := locate(t.hash(key))
+			free, _ := t.find(larger, key, h)
+			larger[free].Store(e)
+		}
+	}
+	s.slots.Store(&larger)
+	return larger
+}
+
+// evict drops the next entry that the hand comes to.
+func (t *table[K]) evict(s *shard, slots []atomic.Pointer[Entry]) {
+	for {
+		s.hand = (s.hand + 1) % len(slots)
+		if slots[s.hand].Load() != nil {
+			t.remove(s, slots, s.hand)
+			return
+		}
+	}
+}
+
+// remove empties a slot, and moves entries up that would not be found any more.
+func (t *table[K]) remove(s *shard, slots []atomic.Pointer[Entry], i int) {
+	mask := len(slots) - 1
+	for next := (i + 1) & mask; ; next = (next + 1) & mask {
+		e := slots[next].Load()
+		if e == nil {
+			break
+		}
+		_, h := locate(t.hash(t.key(e)))
+		// It may move up unless it belongs between the two.
+		if home := int(h & uint64(mask)); (next-home)&mask >= (next-i)&mask {
+			slots[i].Store(e)
+			i = next
+		}
+	}
+	slots[i].Store(nil)
+	s.entries--
 }
 
 func (t *table[K]) forget(key K) {
-	s := t.of(key)
+	number, h := locate(t.hash(key))
+	s := &t.shards[number]
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.changes++
-	delete(s.entries, key)
-	s.mu.Unlock()
+	slots := *s.slots.Load()
+	if i, there := t.find(slots, key, h); there {
+		t.remove(s, slots, i)
+	}
 }
 
-func (s *shard[K]) clear() {
+func (s *shard) clear() {
 	s.mu.Lock()
-	s.entries = map[K]*Entry{}
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	slots := make([]atomic.Pointer[Entry], minSlots)
+	s.slots.Store(&slots)
+	s.entries, s.hand = 0, 0
 }
 
 // texts gives equal texts the same memory: there are few creators and projects, and

@@ -199,8 +199,9 @@ func (x *Index) CreateResource(ctx context.Context, r *Resource, attach map[stri
 			return err
 		}
 		for i := range t.attributes {
-			name := t.attributes[i].Name
-			made.Attributes[name] = made.Attributes[name] // null where none is given
+			if name := t.attributes[i].Name; made.Attributes[name] == nil {
+				made.Attributes[name] = nil // which readers see where none is given
+			}
 		}
 		n, err := t.insertRows(ctx, u, []*row{made})
 		if err != nil {

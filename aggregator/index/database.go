@@ -46,7 +46,6 @@ func openPostgres(ctx context.Context, where string) (*database, error) {
 	}
 	// Writers wait for views of none and views for writers of none, so that both
 	// may be taken from the same connections.
-	const connections = 16
 	db.SetMaxOpenConns(connections)
 	db.SetMaxIdleConns(connections)
 	db.SetConnMaxIdleTime(5 * time.Minute)
@@ -142,7 +141,6 @@ func (p *pool) with(ctx context.Context, f func(*session) error) (err error) {
 		}
 	}
 	defer func() {
-		// One that is in an unknown state is given up.
 		if s.broken {
 			s.conn.Raw(func(any) error { return driver.ErrBadConn }) // which is how a driver would say so
 			s.forget()
@@ -167,7 +165,7 @@ type session struct {
 	conn     *sql.Conn
 	dialect  *dialect
 	prepared map[string]*sql.Stmt
-	broken   bool
+	broken   bool // is not to be used again
 }
 
 // forget closes the prepared statements and the connection; neither can fail in a
@@ -310,14 +308,32 @@ func each(rows *sql.Rows, err error, f func(*sql.Rows) error) error {
 // changed by another.
 var errAgain = errors.New("the index was changed by others again and again")
 
-// attempts is how often a transaction is tried.
-const attempts = 8
+// attempts is how often a transaction is tried: more often than there are
+// connections that a restart of the server may have broken.
+const attempts = connections + 4
+
+// connections is how many there are to PostgreSQL at most.
+const connections = 16
 
 // transact calls f in a transaction, again if others were in its way.
 func (d *database) transact(ctx context.Context, p *pool, begin string, f func(*session) error) error {
+	return d.try(ctx, p, func(s *session) error { return s.transact(ctx, begin, f) })
+}
+
+// read calls f with a connection that reads.
+func (d *database) read(ctx context.Context, f func(*session) error) error {
+	return d.try(ctx, d.views, f)
+}
+
+func (d *database) try(ctx context.Context, p *pool, f func(*session) error) error {
 	for attempt := 1; ; attempt++ {
-		err := p.with(ctx, func(s *session) error { return s.transact(ctx, begin, f) })
-		if err == nil || attempt == attempts || !errors.Is(err, errAgain) && !d.again(err) {
+		err := p.with(ctx, f)
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err() // which drivers have other words for
+		case attempt == attempts || !errors.Is(err, errAgain) && !d.again(err):
 			return err
 		}
 	}

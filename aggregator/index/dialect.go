@@ -1,6 +1,7 @@
 package index
 
 import (
+	"database/sql/driver"
 	"errors"
 	"strconv"
 	"strings"
@@ -90,8 +91,12 @@ var postgresDialect = dialect{
 	pattern:   likePattern.like,
 	reserve:   []string{"SELECT setval(s, greatest(?::bigint, nextval(s))) FROM pg_get_serial_sequence('metric', 'ref') AS s"},
 	again: func(err error) bool {
+		if errors.Is(err, driver.ErrBadConn) {
+			return true // the server was restarted
+		}
 		switch postgresCode(err) {
-		case "40001", "40P01", // serialization failure, deadlock
+		case "57P01", // likewise
+			"40001", "40P01", // serialization failure, deadlock
 			"42703", "42P01", "0A000": // a type lost a column or its tables meanwhile, or gained one
 			return true
 		}

@@ -55,7 +55,11 @@ func (x *Index) EnsureResources(ctx context.Context, wanted []Wanted) ([]Ensured
 	if err != nil {
 		return nil, err
 	}
-	e.jobs = slices.DeleteFunc(e.jobs, func(j *job) bool { return !j.unfinished() })
+	unfinished := map[uuid.UUID]bool{}
+	for _, j := range e.jobs {
+		unfinished[j.ID] = unfinished[j.ID] || j.row == nil || j.differs || j.missing
+	}
+	e.jobs = slices.DeleteFunc(e.jobs, func(j *job) bool { return !unfinished[j.ID] })
 	if len(e.jobs) == 0 {
 		return e.results, x.knowAll(ctx, e.results)
 	}
@@ -82,9 +86,9 @@ func (x *Index) EnsureResources(ctx context.Context, wanted []Wanted) ([]Ensured
 		return nil, err
 	}
 	for _, j := range e.jobs {
-		for i, entry := range j.result.Entries {
+		for _, entry := range j.result.Entries {
 			if entry != nil {
-				x.cache.put(seen, entry, j.ID, j.wanted.Metrics[i].Name)
+				x.cache.put(seen, entry)
 			}
 		}
 	}
@@ -129,8 +133,6 @@ type job struct {
 	differs bool
 	missing bool // a metric is
 }
-
-func (j *job) unfinished() bool { return j.row == nil || j.differs || j.missing }
 
 // fail notes what could not be done.
 func (j *job) fail(err error) { j.result.Err = errors.Join(j.result.Err, err) }
@@ -305,10 +307,12 @@ func (e *ensurer) createResources(ctx context.Context, u *update) error {
 }
 
 func (e *ensurer) changeResources(ctx context.Context, u *update) (err error) {
+	changed := map[*row]bool{}
 	for _, j := range e.jobs {
-		if !j.differs {
+		if !j.differs && !changed[j.row] {
 			continue
 		}
+		changed[j.row] = true // so that of several about one resource the last wins
 		if j.result.Changed, err = e.x.changeRow(ctx, u, j.row, &j.change); err != nil {
 			return err
 		}

@@ -110,6 +110,8 @@ type filter struct {
 	now     time.Time
 	// attributes is set when a condition needs the table of the attributes.
 	attributes bool
+	// negated is how many times what is being put together is negated.
+	negated int
 }
 
 func (f *filter) node(n search.Node) error {
@@ -120,7 +122,9 @@ func (f *filter) node(n search.Node) error {
 		return f.join(n, " OR ", "1 = 0")
 	case search.Not:
 		f.add("NOT (")
+		f.negated++
 		err := f.node(n.Node)
+		f.negated--
 		f.add(")")
 		return err
 	case search.Compare:
@@ -219,11 +223,17 @@ func (c column) plain() string {
 
 // on adds a condition on a column that is not null.
 func (f *filter) on(c column, condition string, args ...any) {
-	if c.within != "" {
-		f.add(fmt.Sprintf(c.within, c.inner+" "+condition), args...)
+	if c.within == "" {
+		f.add(c.expr+" "+condition, args...)
 		return
 	}
-	f.add(c.expr+" "+condition, args...)
+	text := fmt.Sprintf(c.within, c.inner+" "+condition)
+	if f.negated > 0 && c.nullable {
+		// NULL is not unknown to be in a list that is empty. It makes no difference what is
+		// not true, but what is not false.
+		text = "(" + text + " OR " + c.plain() + " <> " + c.plain() + ")"
+	}
+	f.add(text, args...)
 }
 
 // maxPattern is the most bytes of a pattern; SQLite knows a limit too, and no

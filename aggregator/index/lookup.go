@@ -88,6 +88,7 @@ func (x *Index) scanEntries(rows *sql.Rows, err error, f func(*Entry, Name)) err
 			return err
 		}
 		e.Creator, e.Project = x.cache.texts.same(creator.String), x.cache.texts.same(project.String)
+		e.name = x.cache.nameKey(resource.UUID, name.String)
 		f(&e, Name{resource.UUID, name.String})
 		return nil
 	})
@@ -110,7 +111,7 @@ func lookup[T, K comparable](ctx context.Context, x *Index, t *table[K], wanted 
 	}
 	found := make(map[T]*Entry, len(missing))
 	m := t.moment()
-	err := x.database.views.with(ctx, func(s *session) error {
+	err := x.database.read(ctx, func(s *session) error {
 		for _, chunk := range padded(missing) {
 			if err := find(ctx, s, chunk, func(w T, e *Entry) { found[w] = e }); err != nil {
 				return err
@@ -131,8 +132,8 @@ func lookup[T, K comparable](ctx context.Context, x *Index, t *table[K], wanted 
 			into[start+i] = found[w]
 		}
 	}
-	for w, e := range found {
-		t.put(m, key(w), e)
+	for _, e := range found {
+		t.put(m, e)
 	}
 	return into, nil
 }
@@ -205,7 +206,7 @@ func refArgs(refs []engine.Ref) []any {
 // Alive reports of each ref whether its metric is there and not marked as deleted.
 func (x *Index) Alive(ctx context.Context, refs []engine.Ref) ([]bool, error) {
 	alive := make(map[engine.Ref]bool, len(refs))
-	err := x.database.views.with(ctx, func(s *session) error {
+	err := x.database.read(ctx, func(s *session) error {
 		for _, chunk := range padded(refs) {
 			rows, err := s.query(ctx, "SELECT ref FROM metric WHERE deleted_at IS NULL AND ref IN "+places("?", len(chunk)), refArgs(chunk)...)
 			err = each(rows, err, func(rows *sql.Rows) error {

@@ -55,7 +55,7 @@ func scanMetrics(rows *sql.Rows, err error, f func(*Metric)) error {
 
 // Metric is the metric of an id that is not marked as deleted. The error is a [*NotFoundError].
 func (x *Index) Metric(ctx context.Context, id uuid.UUID) (m *Metric, err error) {
-	err = x.database.views.with(ctx, func(s *session) error {
+	err = x.database.read(ctx, func(s *session) error {
 		rows, err := s.query(ctx, "SELECT "+metricColumns+" FROM metric m WHERE m.deleted_at IS NULL AND m.id = ?", s.dialect.id(id))
 		return scanMetrics(rows, err, func(found *Metric) { m = found })
 	})

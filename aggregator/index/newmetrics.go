@@ -34,7 +34,7 @@ type metricRow struct {
 
 // entry is the metric for the memory.
 func (x *Index) entry(m *metricRow) *Entry {
-	return &Entry{m.ID, m.ref, m.policy.ID, x.cache.texts.same(m.Creator), x.cache.texts.same(m.project)}
+	return &Entry{m.ID, m.ref, m.policy.ID, x.cache.texts.same(m.Creator), x.cache.texts.same(m.project), x.cache.nameKey(m.Resource, m.Name)}
 }
 
 func (m *metricRow) metric(u *update) *Metric {
@@ -284,7 +284,7 @@ func (x *Index) remember(ctx context.Context, seen *moments, list []*metricRow) 
 		if err := x.know(ctx, m.policy.ID); err != nil {
 			return err
 		}
-		x.cache.put(seen, x.entry(m), m.Resource, m.Name)
+		x.cache.put(seen, x.entry(m))
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 
 // Index is an open index. Its methods may be called concurrently.
 type Index struct {
+	where    string // Options.URL
 	database *database
 	cache    *cache
 	policies policies
@@ -50,7 +51,7 @@ func Open(ctx context.Context, o Options) (*Index, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := &Index{database: d, cache: newCache(o.CacheSize), now: time.Now, stop: func() {}}
+	x := &Index{where: o.URL, database: d, cache: newCache(o.CacheSize), now: time.Now, stop: func() {}}
 	if err := x.prepare(ctx, o); err != nil {
 		return nil, errors.Join(err, d.close())
 	}

@@ -45,7 +45,7 @@ func (x *Index) reloadPolicies(ctx context.Context) error {
 	x.policies.mu.Lock()
 	defer x.policies.mu.Unlock()
 	var list []*policy.Policy
-	err := x.database.views.with(ctx, func(s *session) (err error) {
+	err := x.database.read(ctx, func(s *session) (err error) {
 		list, err = readPolicies(ctx, s)
 		return err
 	})
@@ -152,7 +152,7 @@ func (x *Index) CreatePolicy(ctx context.Context, p *policy.Policy) error {
 
 // Policies are all archive policies, by name.
 func (x *Index) Policies(ctx context.Context) (list []*policy.Policy, err error) {
-	err = x.database.views.with(ctx, func(s *session) (err error) {
+	err = x.database.read(ctx, func(s *session) (err error) {
 		list, err = readPolicies(ctx, s)
 		return err
 	})

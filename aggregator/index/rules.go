@@ -27,7 +27,7 @@ func readRules(ctx context.Context, s *session) ([]Rule, error) {
 
 // Rules are all rules: by pattern descending, then name.
 func (x *Index) Rules(ctx context.Context) (list []Rule, err error) {
-	err = x.database.views.with(ctx, func(s *session) (err error) {
+	err = x.database.read(ctx, func(s *session) (err error) {
 		list, err = readRules(ctx, s)
 		return err
 	})

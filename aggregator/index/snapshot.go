@@ -30,6 +30,10 @@ func (x *Index) Snapshot(ctx context.Context, w io.Writer) error {
 	defer os.RemoveAll(dir)
 	path := filepath.Join(dir, "index")
 	err = d.views.with(ctx, func(s *session) error {
+		s.broken = true // it may write from here on, so that it is not used again
+		if err := s.define(ctx, "PRAGMA query_only = off"); err != nil {
+			return err
+		}
 		_, err := s.conn.ExecContext(ctx, "VACUUM INTO ?", path)
 		return err
 	})

@@ -139,7 +139,7 @@ func readType(ctx context.Context, s *session, name, lock string) (*storedType, 
 // Types are all resource types, by name.
 func (x *Index) Types(ctx context.Context) ([]ResourceType, error) {
 	var list []ResourceType
-	err := x.database.views.with(ctx, func(s *session) error {
+	err := x.database.read(ctx, func(s *session) error {
 		stored, err := readTypes(ctx, s, "")
 		for _, t := range stored {
 			list = append(list, t.resourceType())
@@ -151,7 +151,7 @@ func (x *Index) Types(ctx context.Context) ([]ResourceType, error) {
 
 // Type is the resource type of a name. The error is a [*NotFoundError].
 func (x *Index) Type(ctx context.Context, name string) (t ResourceType, err error) {
-	err = x.database.views.with(ctx, func(s *session) error {
+	err = x.database.read(ctx, func(s *session) error {
 		stored, err := readType(ctx, s, name, "")
 		if err == nil {
 			t = stored.resourceType()

@@ -1,0 +1,214 @@
+package index
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+func TestEnsureResources(t *testing.T) {
+	both(t, func(t *testing.T, x *Index) {
+		ctx := t.Context()
+		clock(x)
+		instances(t, x)
+		vm := func(host string, metrics ...NewMetric) Wanted {
+			return Wanted{Resource{ID: id(1), Original: "vm", Type: "instance", Creator: "c", Project: ptr("p"), Attributes: map[string]any{"host": host, "vcpus": 2, "on": nil}}, metrics}
+		}
+		cpu, mem := NewMetric{Name: "cpu", Unit: "ns", Policy: "high"}, NewMetric{Name: "mem"}
+		got := must(x.EnsureResources(ctx, []Wanted{vm("a", cpu, mem), {Resource: Resource{ID: id(2), Type: Generic}}}))(t)
+		same(t, []bool{got[0].Created, got[0].Changed, got[1].Created}, []bool{true, false, true})
+		r := must(x.Resource(ctx, "instance", id(1)))(t)
+		same(t, []any{r.Original, r.Creator, *r.Project, r.User, r.Attributes["host"], r.Attributes["vcpus"], len(r.Metrics)}, []any{"vm", "c", "p", (*string)(nil), "a", 2.0, 2})
+		m := must(x.Metric(ctx, r.Metrics["cpu"]))(t)
+		same(t, []any{m.Unit, m.Policy, m.Creator}, []any{"ns", "high", "c"})
+		same(t, got[0].Entries[0], &Entry{m.ID, m.Ref, m.PolicyID, "c", "p", x.cache.nameKey(id(1), "cpu")})
+
+		// All is there: nothing is written.
+		before := x.Changes()
+		again := must(x.EnsureResources(ctx, []Wanted{vm("a", mem, cpu, cpu)}))(t)
+		same(t, again[0].Entries, []*Entry{got[0].Entries[1], got[0].Entries[0], got[0].Entries[0]})
+		same(t, []any{again[0].Created, again[0].Changed, again[0].Err, x.Changes()}, []any{false, false, nil, before})
+
+		// A change makes a revision; what is nil stays. The project shows in the entries.
+		changed := vm("b", cpu)
+		changed.Resource.Project, changed.Resource.User = ptr("q"), ptr("u")
+		changed.Resource.Attributes = map[string]any{"host": "b"}
+		second := must(x.EnsureResources(ctx, []Wanted{changed}))(t)
+		same(t, []any{second[0].Changed, second[0].Entries[0].Project}, []any{true, "q"})
+		same(t, must(x.Lookup(ctx, []uuid.UUID{m.ID}, nil))(t)[0].Project, "q")
+		r = must(x.Resource(ctx, "instance", id(1)))(t)
+		same(t, []any{*r.User, r.Attributes["host"], r.Attributes["vcpus"]}, []any{"u", "b", 2.0})
+		same(t, len(must(x.History(ctx, "instance", id(1), Page{Limit: 10}))(t)), 2)
+		ended := r.Started.Add(time.Hour)
+		changed.Resource.Ended = &ended
+		same(t, must(x.EnsureResources(ctx, []Wanted{changed}))(t)[0].Changed, true)
+		same(t, must(x.EnsureResources(ctx, []Wanted{changed}))(t)[0].Changed, false)
+	})
+}
+
+// What is wrong with one does not touch others.
+func TestEnsureResourcesTellsOfEach(t *testing.T) {
+	both(t, func(t *testing.T, x *Index) {
+		ctx := t.Context()
+		ok(t, x.CreateType(ctx, ResourceType{"t", map[string]Attribute{"a": {Type: Number, Required: true}}}))
+		ok(t, x.DeleteRule(ctx, "default"))
+		must(x.CreateResource(ctx, &Resource{ID: id(1), Type: Generic}, nil, nil))(t)
+		wanted := []Wanted{
+			{Resource{ID: id(1), Type: "t", Attributes: map[string]any{"a": 1}}, []NewMetric{{Name: "m", Policy: "low"}}}, // is generic
+			{Resource{ID: id(2), Type: "t", Attributes: map[string]any{"a": "x"}}, []NewMetric{{Name: "m", Policy: "low"}}},
+			{Resource{ID: id(3), Type: "t"}, []NewMetric{{Name: "m", Policy: "low"}}},
+			{Resource{ID: id(4), Type: "none"}, nil},
+			{Resource{ID: id(5), Type: Generic}, []NewMetric{{Name: "m"}, {Name: "n", Policy: "none"}, {Name: "o", Policy: "low"}}},
+			{Resource{ID: id(6), Type: Generic}, []NewMetric{{Name: "a\x00", Policy: "low"}}},
+			{Resource{ID: id(7), Type: "t", Attributes: map[string]any{"a": 1, "b": 1}}, nil},
+			{Resource{ID: id(8), Type: Generic, Creator: "\xff"}, nil},
+			{Resource{ID: id(9), Type: "t", Attributes: map[string]any{"a": 1}}, []NewMetric{{Name: "m", Policy: "low"}}},
+		}
+		reasons := []string{
+			"resource " + id(1).String() + " is of type generic, not t",
+			"expected Real for attribute a of resource type t",
+			"resource type t requires the attribute a",
+			"Resource type none does not exist",
+			"metric m of resource " + id(5).String() + ": No archive policy name specified and no archive policy rule found matching the metric name m\n" +
+				"metric n of resource " + id(5).String() + ": Archive policy none does not exist",
+			"name is no text in UTF-8, or has a character of code 0",
+			"Resource type t has no b attribute",
+			"creator is no text in UTF-8, or has a character of code 0",
+			"",
+		}
+		for pass := range 2 {
+			before := x.Changes()
+			for i, e := range must(x.EnsureResources(ctx, wanted))(t) {
+				reason := ""
+				if e.Err != nil {
+					reason = e.Err.Error()
+				}
+				same(t, reason, reasons[i])
+				same(t, e.Created, pass == 0 && (i == 4 || i == 8))
+				made := 0
+				for _, entry := range e.Entries {
+					if entry != nil {
+						made++
+					}
+				}
+				same(t, made, map[int]int{0: 1, 4: 1, 8: 1}[i])
+			}
+			if pass == 1 && x.Changes() != before {
+				t.Error("what can't be done is tried in a transaction again and again")
+			}
+		}
+		_, err := x.Resource(ctx, Generic, id(2))
+		var missing *NotFoundError
+		same(t, errors.As(err, &missing), true)
+	})
+}
+
+func TestEnsureResourcesWantedTwice(t *testing.T) {
+	both(t, func(t *testing.T, x *Index) {
+		instances(t, x)
+		w := func(host, metric string) Wanted {
+			return Wanted{Resource{ID: id(1), Type: "instance", Attributes: map[string]any{"host": host}}, []NewMetric{{Name: metric}}}
+		}
+		for range 2 {
+			got := must(x.EnsureResources(t.Context(), []Wanted{w("a", "m"), w("b", "n"), w("b", "m")}))(t)
+			same(t, got[0].Entries[0], got[2].Entries[0])
+			r := must(x.Resource(t.Context(), "instance", id(1)))(t)
+			same(t, []any{r.Attributes["host"], len(r.Metrics)}, []any{"b", 2})
+		}
+	})
+}
+
+func TestEnsureMetrics(t *testing.T) {
+	both(t, func(t *testing.T, x *Index) {
+		ctx := t.Context()
+		r := must(x.CreateResource(ctx, &Resource{ID: id(1), Type: Generic}, nil, []NewMetric{{Name: "a"}}))(t)
+		got := must(x.EnsureMetrics(ctx, []NewMetric{{Name: "b", Resource: id(1), Creator: "c"}, {Name: "a", Resource: id(1), Policy: "none"}, {Name: "b", Resource: id(1)}}))(t)
+		same(t, got[1].ID, r.Metrics["a"])
+		same(t, []any{got[0], got[0].Creator}, []any{got[2], "c"})
+		_, err := x.EnsureMetrics(ctx, []NewMetric{{Name: "z", Resource: id(1)}, {Name: "a", Resource: id(2)}})
+		wantError(t, err, &NotFoundError{KindResource, id(2).String()})
+		same(t, len(must(x.Resource(ctx, Generic, id(1)))(t).Metrics), 2)
+	})
+}
+
+// Many make the same things at once, on two processes' indexes where there may be
+// two: each thing is made once, and all get the same.
+func TestRaces(t *testing.T) {
+	both(t, func(t *testing.T, x *Index) {
+		ctx := t.Context()
+		y := x
+		if x.database.shared {
+			y = open(t, x.where)
+		}
+		instances(t, x)
+		var wait sync.WaitGroup
+		at := func(n int) *Index { return []*Index{x, y}[n%2] }
+		const workers, things = 8, 12
+		type outcome struct{ resource, named, metric int }
+		outcomes := make([]outcome, workers)
+		entries := make([][][]*Entry, workers)
+		failures := make(chan error, workers*things*4)
+		start := make(chan struct{})
+		for w := range workers {
+			wait.Go(func() {
+				<-start
+				for n := range things {
+					var exists *ExistsError
+					_, err := at(w).CreateResource(ctx, &Resource{ID: id(n), Type: "instance", Creator: fmt.Sprint("c", w)}, nil, []NewMetric{{Name: "first"}})
+					if err == nil {
+						outcomes[w].resource++
+					} else if !errors.As(err, &exists) {
+						failures <- err
+					}
+					_, err = at(w).CreateMetrics(ctx, []NewMetric{{Name: "named", Resource: id(n)}})
+					if err == nil {
+						outcomes[w].named++
+					} else if !errors.Is(err, ErrNamedMetric) {
+						failures <- err
+					}
+					_, err = at(w).CreateMetrics(ctx, []NewMetric{{ID: id(1000 + n)}})
+					if err == nil {
+						outcomes[w].metric++
+					} else if !errors.As(err, &exists) {
+						failures <- err
+					}
+					ensured, err := at(w).EnsureResources(ctx, []Wanted{
+						{Resource{ID: id(100 + n), Type: "instance", Attributes: map[string]any{"host": fmt.Sprint(w)}}, []NewMetric{{Name: "a", Labels: map[string]string{"l": fmt.Sprint(n % 3)}}, {Name: "b"}}},
+						{Resource{ID: id(200 - n), Type: Generic}, []NewMetric{{Name: "a"}}},
+					})
+					if err != nil {
+						failures <- err
+						return
+					}
+					entries[w] = append(entries[w], append(ensured[0].Entries, ensured[1].Entries...))
+				}
+			})
+		}
+		close(start)
+		wait.Wait()
+		close(failures)
+		for err := range failures {
+			t.Error(err)
+		}
+		if t.Failed() {
+			t.FailNow()
+		}
+		total := outcome{}
+		for _, o := range outcomes {
+			total.resource, total.named, total.metric = total.resource+o.resource, total.named+o.named, total.metric+o.metric
+		}
+		same(t, total, outcome{things, things, things})
+		for _, e := range entries {
+			for n := range things {
+				for i := range e[n] {
+					same(t, e[n][i].ID, entries[0][n][i].ID)
+				}
+			}
+		}
+		same(t, len(must(x.Resources(ctx, ResourceQuery{Type: Generic, Page: Page{Limit: 1000}}))(t)), 3*things)
+	})
+}
