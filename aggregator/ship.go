@@ -114,6 +114,12 @@ func (p *shipper) fetch(ctx context.Context, o objects.Store, name string) error
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
+	// A log that SQLite left of another file would be taken for this one's.
+	for _, suffix := range []string{"-wal", "-shm"} {
+		if err := os.Remove(p.path + suffix); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
 	if err := p.mark(name); err != nil {
 		return err
 	}
