@@ -91,5 +91,7 @@ func (e *Engine) kept(ctx context.Context, b blockInfo) (kept, all int, err erro
 			kept++
 		}
 	}
-	return kept, all, nil
+	// What damage hides may be of any metric, so it is not known to be past.
+	hidden := max(0, b.Metrics-all)
+	return kept + hidden, all + hidden, nil
 }

@@ -93,11 +93,13 @@ func (c *checkpoint) hole(ref Ref, p *policy.Policy, times []int64) hole {
 func (c *checkpoint) losses(all []loss) []loss {
 	kept := all[:0]
 	known := *c.e.policies.Load()
+	moved := make(map[Ref]loss, len(c.lost))
+	for _, l := range c.lost {
+		moved[l.Ref] = l
+	}
 	for _, l := range all {
-		for _, now := range c.lost {
-			if now.Ref == l.Ref {
-				l = now
-			}
+		if now, ok := moved[l.Ref]; ok {
+			l = now
 		}
 		if m, ok := c.e.head.state(l.Ref); ok && slices.ContainsFunc(known[m.policy].Definitions, func(d policy.Definition) bool {
 			return l.To > oldest(d, m.newest)

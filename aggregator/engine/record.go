@@ -173,7 +173,9 @@ func readRecord(record []byte, b *Batch) (refs []Ref, err error) {
 		}
 		ref := Ref(0)
 		for range n {
-			ref += Ref(r.varint())
+			if ref += Ref(r.varint()); ref > MaxRef {
+				return nil, errRecord // the head would make room for all below it
+			}
 			refs = append(refs, ref)
 		}
 	case kind == recordWrite:

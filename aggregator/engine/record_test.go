@@ -65,6 +65,17 @@ func TestRecordsComeBack(t *testing.T) {
 	}
 }
 
+func TestRecordsNameNoMetricThatThereCannotBe(t *testing.T) {
+	var b Batch
+	if refs, err := readRecord(appendForget(nil, []Ref{1, MaxRef + 1}), &b); err == nil {
+		t.Errorf("%v", refs)
+	}
+	b.Metric(MaxRef+1, 1)
+	if _, err := readRecord(appendWrite(nil, &b), new(Batch)); err == nil {
+		t.Error("a batch is taken")
+	}
+}
+
 func FuzzRecord(f *testing.F) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 10 {
