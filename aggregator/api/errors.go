@@ -11,10 +11,13 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/nephoscope/nepho/aggregator/auth"
+	"github.com/nephoscope/nepho/aggregator/engine"
 	"github.com/nephoscope/nepho/aggregator/index"
 	"github.com/nephoscope/nepho/aggregator/search"
+	"github.com/nephoscope/nepho/aggregator/wal"
 )
 
 // Error is an answer that refuses a request. Description is a string or a
@@ -93,6 +96,23 @@ func refusal(err error) *Error {
 		return &Error{http.StatusServiceUnavailable, "The request took longer than the server's operation_timeout."}
 	case errors.Is(err, context.Canceled):
 		return &Error{http.StatusServiceUnavailable, "The request was given up."} // by its client, most often
+	}
+	return unable(err)
+}
+
+// unable is what an error becomes that says that the server takes no writes for a
+// while. The engine logs once when that begins and when it ends.
+func unable(err error) *Error {
+	var fenced *engine.FencedError
+	switch {
+	case errors.As(err, &fenced):
+		return &Error{http.StatusServiceUnavailable, "Another node has taken the store over; this one takes no writes any more."}
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return &Error{http.StatusServiceUnavailable, "The server has no space left on its disk. Try again later."}
+	case errors.Is(err, wal.ErrFailed), errors.Is(err, engine.ErrFull):
+		return &Error{http.StatusServiceUnavailable, "The server takes no writes at present; its log says why. Try again later."}
+	case errors.Is(err, engine.ErrClosed):
+		return &Error{http.StatusServiceUnavailable, "The server is stopping."}
 	}
 	return nil
 }

@@ -1,0 +1,150 @@
+package integration
+
+import (
+	"encoding/json"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Damage costs what it hits: it is told, in the log and by verify, and never answered
+// with wrong values.
+func TestAggregatorDamagedBlock(t *testing.T) {
+	t.Parallel()
+	g := newAggregator(t, "").start()
+	all := g.makeMetrics(20)
+	points := map[*series][]point{}
+	for i, s := range all {
+		points[s] = row(yesterday(), 3600, float64(i*100_000))
+	}
+	g.write(points)
+	g.Stop() // which makes a checkpoint
+	g.verify(t)
+	blocks := g.objects("blocks/*")
+	if len(blocks) == 0 {
+		t.Fatal("there are no block files")
+	}
+	// The largest is that of the finer windows.
+	slices.SortFunc(blocks, func(a, b string) int { return int(size(t, b) - size(t, a)) })
+	flip(t, blocks[0], size(t, blocks[0])/2)
+	name := "blocks/" + filepath.Base(blocks[0])
+
+	out, log, code := g.Run("aggregator", "verify")
+	if code != 1 || strings.Count(out, name) != 1 || !strings.Contains(out, "damaged: 1") {
+		t.Errorf("verify ended with %d: %s%s", code, out, log)
+	}
+
+	g.start()
+	query := "measures?granularity=10&aggregation=sum&stop=" + yesterday().Add(50*time.Minute).Format(time.RFC3339)
+	whole := 0
+	for range 2 { // the second time nothing is logged
+		whole = 0
+		for _, s := range all {
+			code, text, err := g.ask("GET", "/v1/metric/"+s.id+"/"+query, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if code != http.StatusOK {
+				if code != http.StatusInternalServerError || strings.Contains(text, "[") {
+					t.Errorf("%d: %s", code, text)
+				}
+				continue
+			}
+			want, got := s.windows(), windows{}
+			var m measured
+			if err := json.Unmarshal([]byte(text), &m); err != nil {
+				t.Fatal(err)
+			}
+			if err := got.add("sum", m); err != nil {
+				t.Fatal(err)
+			}
+			for w := range want {
+				if w.method != "sum" || w.granularity != fine.Seconds() || w.start >= yesterday().Add(50*time.Minute).Unix() {
+					delete(want, w)
+				}
+			}
+			if wrong := got.differences(want); len(wrong) > 0 {
+				t.Errorf("metric %s: %s", s.id, strings.Join(wrong, "\n"))
+			}
+			whole++
+		}
+	}
+	if whole != len(all)-1 {
+		t.Errorf("%d of %d metrics are answered", whole, len(all))
+	}
+	if n := len(regexp.MustCompile(`msg=damaged .*`+regexp.QuoteMeta(name)).FindAllString(g.Log(), -1)); n != 1 {
+		t.Errorf("the log tells of it %d times:\n%s", n, g.LogTail())
+	}
+	// The coarser windows and the time after are in other places.
+	for _, s := range all {
+		g.must(http.StatusOK, "GET", "/v1/metric/"+s.id+"/measures?aggregation=count&granularity=60", nil, nil)
+	}
+	g.write(map[*series][]point{all[0]: row(yesterday().Add(2*time.Hour), 10, 1)})
+	g.Stop()
+}
+
+// A record of the log that is damaged costs its points, and is told.
+func TestAggregatorDamagedLog(t *testing.T) {
+	t.Parallel()
+	g := newAggregator(t, "").start()
+	all := g.makeMetrics(9)
+	for i, s := range all {
+		g.write(map[*series][]point{s: row(yesterday(), 100, float64(i))})
+	}
+	g.Kill9() // so that the log is what there is
+	segments, err := filepath.Glob(g.Path("aggregator", "data", "log", "*.wal"))
+	if err != nil || len(segments) == 0 {
+		t.Fatalf("there is no log: %v", err)
+	}
+	segment := slices.MaxFunc(segments, func(a, b string) int { return int(size(t, a) - size(t, b)) })
+	flip(t, segment, size(t, segment)/2)
+
+	out, log, code := g.Run("aggregator", "verify")
+	t.Logf("verify ends with %d: %s%s", code, out, log)
+
+	g.start()
+	whole, lost := 0, 0
+	for _, s := range all {
+		err := g.compare([]*series{s})
+		if err == nil {
+			whole++
+			continue
+		}
+		s.points = map[time.Time]float64{}
+		if g.compare([]*series{s}) != nil {
+			t.Errorf("metric %s is neither whole nor empty: %v", s.id, err)
+		}
+		lost++
+	}
+	if whole != len(all)-1 || lost != 1 {
+		t.Errorf("%d metrics are whole, %d have nothing", whole, lost)
+	}
+	if n := len(regexp.MustCompile(`msg=damaged .*are lost`).FindAllString(g.Log(), -1)); n != 1 {
+		t.Errorf("the log tells of it %d times:\n%s", n, g.LogTail())
+	}
+	more := map[*series][]point{}
+	for _, s := range all {
+		more[s] = row(yesterday().Add(time.Hour), 10, 1)
+	}
+	g.write(more)
+	g.expect(all)
+	g.Stop()
+	g.start()
+	g.expect(all)
+	g.Stop()
+	g.verify(t)
+}
+
+func size(t *testing.T, file string) int64 {
+	t.Helper()
+	info, err := os.Stat(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Size()
+}
