@@ -120,9 +120,9 @@ func (d *dataPlane) seriesOf(ctx context.Context, rd *reader, span interval, g t
 	for i, c := range columns {
 		queries[i] = engine.Query{Ref: c.entry.Ref, Granularity: g, Methods: policy.SetOf(c.method), From: span.from, To: span.to}
 	}
-	return series, d.o.Engine.Frames(ctx, queries, func(i int, frame *window.Frame) error {
-		return frame.Series(columns[i].method, &series[i])
-	})
+	add := func(i int, frame *window.Frame) error { return frame.Series(columns[i].method, &series[i]) }
+	err := d.o.Engine.Frames(ctx, queries, add)
+	return series, d.mend(ctx, rd, err, queries, add)
 }
 
 // granularities are those that are computed. All columns have them.
@@ -242,10 +242,10 @@ func (d *dataPlane) postAggregates(w http.ResponseWriter, r *http.Request) error
 		}
 	}
 	rd.json.start(w)
-	if err := d.writeComputed(r.Context(), &rd.json, &c, references); err != nil {
+	if err := d.writeComputed(r.Context(), rd, &c, references); err != nil {
 		return err
 	}
-	return rd.json.finish()
+	return rd.finish(&rd.json.pieces)
 }
 
 // columnsByID are the series that references name by the ids of metrics.
@@ -297,7 +297,8 @@ func (d *dataPlane) metricDetails(ctx context.Context, columns []column) ([]byte
 }
 
 // writeComputed appends {"measures": ..., "references": ...}.
-func (d *dataPlane) writeComputed(ctx context.Context, j *jsonWriter, c *computed, references []byte) error {
+func (d *dataPlane) writeComputed(ctx context.Context, rd *reader, c *computed, references []byte) error {
+	j := &rd.json
 	j.raw(`{"measures":`)
 	if len(c.results) > 0 && c.results[0].Aggregated {
 		j.raw(`{"aggregated":[`)
@@ -305,7 +306,7 @@ func (d *dataPlane) writeComputed(ctx context.Context, j *jsonWriter, c *compute
 		j.raw("]}")
 	} else {
 		leaves, end := c.leaves()
-		err := d.inOrder(ctx, len(leaves), &j.pieces, func(_ context.Context, part *reader, i int) error {
+		err := d.inOrder(ctx, len(leaves), rd, &j.pieces, func(_ context.Context, part *reader, i int) error {
 			part.json.b = append(append(part.json.b, leaves[i].before...), '[')
 			first := true
 			for _, column := range leaves[i].columns {

@@ -172,10 +172,10 @@ func (d *dataPlane) aggregateResources(w http.ResponseWriter, r *http.Request, r
 	}
 	rd.json.start(w)
 	if len(groupby) == 0 {
-		if err := d.writeComputed(ctx, &rd.json, &answers[0].computed, answers[0].references); err != nil {
+		if err := d.writeComputed(ctx, rd, &answers[0].computed, answers[0].references); err != nil {
 			return err
 		}
-		return rd.json.finish()
+		return rd.finish(&rd.json.pieces)
 	}
 	rd.json.raw("[")
 	for i := range answers {
@@ -185,13 +185,13 @@ func (d *dataPlane) aggregateResources(w http.ResponseWriter, r *http.Request, r
 		rd.json.raw(`{"group":`)
 		rd.json.b = append(rd.json.b, answers[i].key...)
 		rd.json.raw(`,"measures":`)
-		if err := d.writeComputed(ctx, &rd.json, &answers[i].computed, answers[i].references); err != nil {
+		if err := d.writeComputed(ctx, rd, &answers[i].computed, answers[i].references); err != nil {
 			return err
 		}
 		rd.json.raw("}")
 	}
 	rd.json.raw("]")
-	return rd.json.finish()
+	return rd.finish(&rd.json.pieces)
 }
 
 // referred are the names of metrics in references, in alphabetical order.

@@ -117,7 +117,7 @@ func (d *dataPlane) queryBatch(w http.ResponseWriter, r *http.Request) error {
 	defer d.doneReading(rd)
 	if binary {
 		rd.binary.start(w)
-		err := d.inOrder(r.Context(), len(entries), &rd.binary.pieces, func(ctx context.Context, part *reader, i int) error {
+		err := d.inOrder(r.Context(), len(entries), rd, &rd.binary.pieces, func(ctx context.Context, part *reader, i int) error {
 			return d.eachSeries(ctx, part, &b, entries[i], spans[i], func(m policy.Method, p timetext.Period, s *window.Series, _ bool) {
 				part.json.b = appendSeries(part.json.b, entries[i].ID, m, p, s)
 			})
@@ -128,11 +128,12 @@ func (d *dataPlane) queryBatch(w http.ResponseWriter, r *http.Request) error {
 		for _, list := range spans {
 			rd.binary.count += len(list) * len(b.methods)
 		}
-		return rd.binary.end()
+		rd.binary.end()
+		return rd.finish(&rd.binary.pieces)
 	}
 	rd.json.start(w)
 	rd.json.raw("{")
-	err = d.inOrder(r.Context(), len(entries), &rd.json.pieces, func(ctx context.Context, part *reader, i int) error {
+	err = d.inOrder(r.Context(), len(entries), rd, &rd.json.pieces, func(ctx context.Context, part *reader, i int) error {
 		j := &part.json
 		if i > 0 {
 			j.raw(",")
@@ -156,7 +157,7 @@ func (d *dataPlane) queryBatch(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	rd.json.raw("}")
-	return rd.json.finish()
+	return rd.finish(&rd.json.pieces)
 }
 
 // eachSeries reads what is asked for of a metric, and calls f for the series by
@@ -169,7 +170,7 @@ func (d *dataPlane) eachSeries(ctx context.Context, rd *reader, b *batchQuery, e
 		if b.from > b.to {
 			continue
 		}
-		if err := d.o.Engine.Frame(ctx, engine.Query{Ref: entry.Ref, Granularity: g, Methods: methods, From: b.from, To: b.to}, &frames[i]); err != nil {
+		if err := d.frame(ctx, rd, engine.Query{Ref: entry.Ref, Granularity: g, Methods: methods, From: b.from, To: b.to}, &frames[i]); err != nil {
 			return err
 		}
 	}

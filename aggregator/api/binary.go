@@ -70,11 +70,10 @@ func (w *binaryWriter) series(id uuid.UUID, method policy.Method, period timetex
 	w.flush()
 }
 
-// end writes what marks the end, and sends the rest.
-func (w *binaryWriter) end() error {
+// end appends what marks the end.
+func (w *binaryWriter) end() {
 	w.b = append(w.b, make([]byte, binaryHead)...)
 	binary.LittleEndian.PutUint64(w.b[len(w.b)-binaryHead+16:], uint64(w.count))
-	return w.finish()
 }
 
 // appendSeries appends a series in the binary form.

@@ -88,7 +88,8 @@ func TestBinary(t *testing.T) {
 		}
 		b.series(s.id, m, s.period, &s.Series)
 	}
-	if err := b.end(); err != nil {
+	b.end()
+	if err := b.finish(); err != nil {
 		t.Fatal(err)
 	}
 	if w.Body.Len()%8 != 0 || w.Header().Get("Content-Length") != strconv.Itoa(w.Body.Len()) {
@@ -139,7 +140,8 @@ func BenchmarkBinary(b *testing.B) {
 		w.Body.Reset()
 		bw.start(w)
 		bw.series(uuid.Max, policy.Mean, timetext.Period{Span: time.Minute}, s)
-		if err := bw.end(); err != nil {
+		bw.end()
+		if err := bw.finish(); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -3,6 +3,7 @@ package api
 import (
 	"compress/gzip"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -240,7 +241,11 @@ func (d *dataPlane) write(ctx context.Context, in *intake) (engine.Outcome, erro
 	if in.batch.Points() == 0 {
 		return engine.Outcome{}, nil
 	}
-	return d.o.Engine.Write(ctx, &in.batch)
+	outcome, err := d.o.Engine.Write(ctx, &in.batch)
+	if errors.Is(err, engine.ErrClosed) {
+		err = &Error{http.StatusServiceUnavailable, "The server is stopping."}
+	}
+	return outcome, err
 }
 
 // requireOwned refuses those who may not post measures to one of the metrics.

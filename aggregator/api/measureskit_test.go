@@ -31,6 +31,7 @@ type plane struct {
 	s *Server
 
 	later atomic.Int64 // by how much the time is after planeNow
+	dir   string       // of its files
 }
 
 // planeNow is the time of planes, unless they say otherwise.
@@ -52,7 +53,7 @@ func newPlane(tb testing.TB) *plane {
 	must(err)
 	store, err := objects.Local(filepath.Join(dir, "objects"))
 	must(err)
-	p := &plane{TB: tb, x: x}
+	p := &plane{TB: tb, x: x, dir: dir}
 	now := func() time.Time { return planeNow.Add(time.Duration(p.later.Load())) }
 	e, err := engine.Open(ctx, engine.Options{Dir: filepath.Join(dir, "data"), Objects: store, MaxFuture: time.Hour, Now: now}, nil)
 	must(err)

@@ -8,9 +8,9 @@ import (
 )
 
 // inOrder makes n parts of an answer, several at a time, and sends them in their
-// order. make appends a part to the buffer of the reader that it is given, and is
+// order; what is lost of them is told to main. part appends a part to the buffer of the reader that it is given, and is
 // called concurrently. Few parts wait to be sent, so memory does not grow with n.
-func (d *dataPlane) inOrder(ctx context.Context, n int, to *pieces, part func(ctx context.Context, rd *reader, i int) error) error {
+func (d *dataPlane) inOrder(ctx context.Context, n int, main *reader, to *pieces, part func(ctx context.Context, rd *reader, i int) error) error {
 	workers := min(n, runtime.GOMAXPROCS(0))
 	if workers <= 1 {
 		rd := d.reader()
@@ -20,6 +20,7 @@ func (d *dataPlane) inOrder(ctx context.Context, n int, to *pieces, part func(ct
 			if err := part(ctx, rd, i); err != nil {
 				return err
 			}
+			main.lost, rd.lost = append(main.lost, rd.lost...), nil
 			if to.send(rd.json.b); to.err != nil {
 				return to.err
 			}
@@ -79,6 +80,7 @@ func (d *dataPlane) inOrder(ctx context.Context, n int, to *pieces, part func(ct
 		if m.err != nil {
 			return m.err
 		}
+		main.lost = append(main.lost, m.rd.lost...)
 		to.send(m.rd.json.b)
 		d.doneReading(m.rd)
 		if to.err != nil {

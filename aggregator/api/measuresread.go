@@ -26,6 +26,8 @@ type reader struct {
 
 	columns []window.Series // of several metrics
 	taken   int
+
+	lost []*engine.LostError // what could not be read
 }
 
 func (d *dataPlane) reader() *reader { return d.readers.Get().(*reader) }
@@ -38,6 +40,7 @@ func (d *dataPlane) doneReading(rd *reader) {
 	for i := range rd.columns {
 		held += cap(rd.columns[i].Values)
 	}
+	rd.lost = nil
 	if rd.taken = 0; held <= keepReader {
 		d.readers.Put(rd)
 	}
@@ -243,7 +246,8 @@ func (d *dataPlane) writeMeasures(w http.ResponseWriter, r *http.Request, entry 
 			}
 			rd.binary.series(entry.ID, s.method, s.label(g), &rd.series)
 		}
-		return rd.binary.end()
+		rd.binary.end()
+		return rd.finish(&rd.binary.pieces)
 	}
 	rd.json.start(w)
 	rd.json.raw("[")
@@ -255,7 +259,7 @@ func (d *dataPlane) writeMeasures(w http.ResponseWriter, r *http.Request, entry 
 		first = rd.json.measures(&rd.series, jsonPeriod(s.label(g)), first)
 	}
 	rd.json.raw("]")
-	return rd.json.finish()
+	return rd.finish(&rd.json.pieces)
 }
 
 // label is the period that a measure's granularity stands for.
@@ -283,7 +287,7 @@ func (d *dataPlane) series(ctx context.Context, rd *reader, s *selection, g time
 	if s.from > s.to {
 		return nil
 	}
-	err := d.o.Engine.Frame(ctx, engine.Query{Ref: s.ref, Granularity: g, Methods: methods, From: s.from, To: s.to}, frame)
+	err := d.frame(ctx, rd, engine.Query{Ref: s.ref, Granularity: g, Methods: methods, From: s.from, To: s.to}, frame)
 	if err != nil {
 		return err
 	}
