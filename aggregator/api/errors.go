@@ -90,6 +90,8 @@ func refusal(err error) *Error {
 		return badRequest(Cause{Cause: filter.Cause, Reason: filter.Reason, Detail: filter.Detail})
 	case errors.As(err, &invalid):
 		return badRequest(invalid.Error())
+	case errors.Is(err, index.ErrRevision):
+		return errPrecondition
 	case errors.As(err, &tooLong):
 		return &Error{http.StatusRequestEntityTooLarge, fmt.Sprintf("The body is longer than %d bytes.", tooLong.Limit)}
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):

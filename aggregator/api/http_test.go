@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -397,6 +398,33 @@ func TestResourcesOverHTTP(t *testing.T) {
 		step{user: "joe", request: "GET /v1/metric/{mem}", status: 200},
 	)
 }
+
+// TestChangesMeanwhile changes a resource between the look at its revision and the
+// conditional change, which then must not happen.
+func TestChangesMeanwhile(t *testing.T) {
+	s := newScript(t, Options{})
+	const one = "/v1/resource/generic/75c44741-cc60-4033-804e-2d3098c7d2e9"
+	s.run(step{user: "joe", request: "POST /v1/resource/generic", body: `{"id": "75c44741-cc60-4033-804e-2d3098c7d2e9", "user_id": "a"}`, status: 201, save: "etag=ETag"})
+	// The body is read after the look.
+	meanwhile := readFunc(func([]byte) (int, error) {
+		s.run(step{user: "admin", request: "PATCH " + one, body: `{"user_id": "b"}`, status: 200})
+		return 0, io.EOF
+	})
+	r := httptest.NewRequest("PATCH", one, io.MultiReader(meanwhile, strings.NewReader(`{"user_id": "c"}`)))
+	r.SetBasicAuth("joe", "")
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("If-Match", s.saved["etag"])
+	w := httptest.NewRecorder()
+	s.server.ServeHTTP(w, r)
+	if w.Code != http.StatusPreconditionFailed {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	s.run(step{user: "joe", request: "GET " + one, status: 200, want: `{"user_id": "b"}`})
+}
+
+type readFunc func([]byte) (int, error)
+
+func (f readFunc) Read(p []byte) (int, error) { return f(p) }
 
 func TestTransformedIDs(t *testing.T) {
 	s := newScript(t, Options{})

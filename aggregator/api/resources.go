@@ -271,6 +271,9 @@ func (s *Server) changeResource(w http.ResponseWriter, r *http.Request) error {
 	if err := checkLife(started, ended); err != nil {
 		return err
 	}
+	if r.Header.Get("If-Match") != "" || r.Header.Get("If-Unmodified-Since") != "" {
+		c.Revision = old.RevisionStart // which nobody may have changed meanwhile
+	}
 	changed, err := s.o.Index.ChangeResource(ctx, t.Name, old.ID, c)
 	if err != nil {
 		return refusedMetrics(err)

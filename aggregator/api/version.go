@@ -23,20 +23,22 @@ func versionOf(r *index.Resource) version {
 	return version{`"` + hex.EncodeToString(sum[:]) + `"`, r.RevisionStart.UTC().Truncate(time.Second)}
 }
 
+// errPrecondition says that a request is about another revision.
+var errPrecondition = &Error{http.StatusPreconditionFailed, "The resource is of another revision than the request asks for."}
+
 // errNotModified says that the client has the revision already.
 var errNotModified = errors.New("not modified")
 
 // check refuses a request whose conditions do not hold: RFC 9110, section 13.2.2.
 // The error is an [*Error], or errNotModified for reads.
 func (v version) check(r *http.Request) error {
-	failed := &Error{http.StatusPreconditionFailed, "The resource is of another revision than the request asks for."}
 	h := r.Header
 	if match := h.Values("If-Match"); len(match) > 0 {
 		if !v.in(match, false) {
-			return failed
+			return errPrecondition
 		}
 	} else if t, err := http.ParseTime(h.Get("If-Unmodified-Since")); err == nil && v.modified.After(t) {
-		return failed
+		return errPrecondition
 	}
 	read := r.Method == http.MethodGet || r.Method == http.MethodHead
 	if match := h.Values("If-None-Match"); len(match) > 0 {
@@ -44,7 +46,7 @@ func (v version) check(r *http.Request) error {
 			if read {
 				return errNotModified
 			}
-			return failed
+			return errPrecondition
 		}
 	} else if t, err := http.ParseTime(h.Get("If-Modified-Since")); err == nil && read && !v.modified.After(t) {
 		return errNotModified

@@ -322,6 +322,10 @@ func (x *Index) forgetLater(u *update, list []attached) {
 // Change is a change of a resource: nil fields stay. A changed attribute makes a new
 // revision; metrics alone do not.
 type Change struct {
+	// Revision is the start of the revision that is changed, if that must be no other:
+	// [ErrRevision] tells that it was. The zero time is any.
+	Revision time.Time
+
 	User, Project  **string // to null by a pointer to nil
 	Started        *time.Time
 	Ended          **time.Time
@@ -388,6 +392,9 @@ func (x *Index) ChangeResource(ctx context.Context, typ string, id uuid.UUID, c 
 	err = x.update(ctx, func(u *update) error {
 		if r, err = readResource(ctx, u.session, typ, id, u.dialect.forUpdate); err != nil {
 			return err
+		}
+		if !c.Revision.IsZero() && !c.Revision.Equal(r.RevisionStart) {
+			return ErrRevision
 		}
 		if typ == Generic && len(c.Attributes) > 0 {
 			_, err := (&storedType{name: Generic}).convert(c.Attributes, false)

@@ -65,6 +65,10 @@ type InvalidError struct{ Reason string }
 
 func (e *InvalidError) Error() string { return e.Reason }
 
+// ErrRevision says that a resource has another revision by now than the one that
+// was to be changed.
+var ErrRevision = errors.New("the resource has another revision by now")
+
 // PageError says what is wrong with a [Page]: "Sort key supplied is invalid: x", or
 // "Invalid marker: `x'". Callers answer 400.
 type PageError struct{ Reason string }
