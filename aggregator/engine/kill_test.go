@@ -3,18 +3,23 @@ package engine
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math"
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/nephoscope/nepho/aggregator/objects"
 	"github.com/nephoscope/nepho/aggregator/policy"
+	"github.com/nephoscope/nepho/aggregator/wal"
 	"github.com/nephoscope/nepho/aggregator/window"
 )
 
@@ -35,20 +40,27 @@ func killBatch(n int) *Batch {
 	return b
 }
 
-// toKill writes batches, tells of each when it is acknowledged, and makes checkpoints and merges all
-// the time, until it is killed.
-func toKill(dir string) {
+// openChild opens the engine of a process that does not end well.
+func openChild(dir string) *Engine {
 	store, err := objects.Local(filepath.Join(dir, "objects"))
 	if err != nil {
 		panic(err)
 	}
-	e, err := Open(context.Background(), Options{
-		Dir: filepath.Join(dir, "local"), Objects: store, Checkpoint: time.Millisecond, Ship: 2 * time.Millisecond,
-		MaxFuture: 1e6 * time.Hour, Now: func() time.Time { return testNow },
-	}, []*policy.Policy{low, medium, high})
+	o := Options{Dir: filepath.Join(dir, "local"), Objects: store, MaxFuture: 1e6 * time.Hour, Now: func() time.Time { return testNow }}
+	if os.Getenv("NEPHO_ENGINE_TO_KILL") != "" {
+		o.Checkpoint, o.Ship = time.Millisecond, 2*time.Millisecond
+	}
+	e, err := Open(context.Background(), o, []*policy.Policy{low, medium, high})
 	if err != nil {
 		panic(err)
 	}
+	return e
+}
+
+// toKill writes batches, tells of each when it is acknowledged, and makes checkpoints and merges all
+// the time, until it is killed.
+func toKill(dir string) {
+	e := openChild(dir)
 	var first int
 	if _, err := fmt.Sscan(os.Getenv("NEPHO_ENGINE_FIRST"), &first); err != nil {
 		panic(err)
@@ -113,6 +125,68 @@ func TestKilledEngineHasWhatItAcknowledged(t *testing.T) {
 		if err := e.free(); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// toFill writes batches to a log of which no file may be longer than a limit, tells which
+// were acknowledged, and ends when some were not and others were again.
+func toFill(dir string) {
+	signal.Ignore(syscall.SIGXFSZ)
+	const limit = 100 << 10
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: limit, Max: limit}); err != nil {
+		panic(err)
+	}
+	e := openChild(dir)
+	failed, after := 0, 0
+	for n := 0; after < 20; n++ {
+		_, err := e.Write(context.Background(), killBatch(n))
+		switch {
+		case err == nil:
+			fmt.Println(n)
+			if failed > 0 {
+				after++
+			}
+		case !errors.Is(err, wal.ErrFailed):
+			panic(err)
+		default:
+			failed++
+			time.Sleep(time.Millisecond) // the log goes on by itself
+		}
+	}
+	fmt.Println("failed", failed)
+	os.Exit(0)
+}
+
+// TestWhatAFullDiskRefusedIsNotThere fills what the log may take. What is refused is not visible, neither
+// then nor after a restart.
+func TestWhatAFullDiskRefusedIsNotThere(t *testing.T) {
+	dir := t.TempDir()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "NEPHO_ENGINE_TO_FILL="+dir)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := newModel(1e6*time.Hour, low, medium, high)
+	failed := false
+	for line := range strings.Lines(string(out)) {
+		var n int
+		if _, err := fmt.Sscan(line, &n); err == nil {
+			m.write(testNow, killBatch(n))
+		} else {
+			failed = strings.HasPrefix(line, "failed")
+		}
+	}
+	if !failed {
+		t.Fatalf("the log never failed: %s", out)
+	}
+	store, err := objects.Local(filepath.Join(dir, "objects"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := differs(t, node(t, filepath.Join(dir, "local"), store), m); text != "" {
+		t.Fatal(text)
 	}
 }
 

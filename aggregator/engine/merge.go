@@ -30,6 +30,8 @@ const (
 	attic = 100
 	// atticFiles is how many of these are worth a new one.
 	atticFiles = 8
+	// crowdFiles is how many files of a stretch that is still written are worth a merge.
+	crowdFiles = 12
 	// maxMerged is how many bytes are merged to one file.
 	maxMerged = 4 << 30
 	// mergeRate is how many bytes a second are merged.
@@ -98,32 +100,65 @@ func planLevel(files []blockInfo, level int, newest int64) *job {
 	end := int64(math.MinInt64)
 	for _, f := range files {
 		end = max(end, f.Last)
-		start := policy.Floor(end, length)
-		if start+length <= newest && f.Level <= level {
+		if f.Level <= level {
+			start := policy.Floor(end, length)
 			stretches[start] = append(stretches[start], f)
 		}
 	}
-	for _, files := range stretches {
-		// Files of this level are taken in only when what is new is not small beside them.
-		slices.SortFunc(files, func(a, b blockInfo) int {
-			return cmp.Or(cmp.Compare(a.Level/level, b.Level/level), cmp.Compare(a.Size, b.Size))
-		})
-		lower, size, n := 0, int64(0), 0
-		for _, f := range files {
-			if f.Level == level && f.Size > 4*size || size+f.Size > maxMerged {
-				break
-			}
-			if f.Level < level {
-				lower++
-			}
-			size += f.Size
-			n++
+	for start, files := range stretches {
+		j := &job{level: level}
+		if start+length <= newest {
+			j.files = complete(files, level)
+		} else if level == 1 {
+			j.files, j.level = crowd(files), 0
 		}
-		if n > 1 && lower > 1 {
-			return &job{files[:n], level}
+		if j.files != nil {
+			return j
 		}
 	}
 	return nil
+}
+
+// complete are the files of a stretch that are to become one of a level. Those of
+// this level are among them only when what is new is not small beside them.
+func complete(files []blockInfo, level int) []blockInfo {
+	slices.SortFunc(files, func(a, b blockInfo) int {
+		return cmp.Or(cmp.Compare(a.Level/level, b.Level/level), cmp.Compare(a.Size, b.Size))
+	})
+	lower, size, n := 0, int64(0), 0
+	for _, f := range files {
+		if f.Level == level && f.Size > 4*size || size+f.Size > maxMerged {
+			break
+		}
+		if f.Level < level {
+			lower++
+		}
+		size += f.Size
+		n++
+	}
+	if lower < 2 {
+		return nil
+	}
+	return files[:n]
+}
+
+// crowd are small files of a stretch that is still written: checkpoints may be made
+// every few seconds.
+func crowd(files []blockInfo) []blockInfo {
+	files = slices.DeleteFunc(files, func(f blockInfo) bool { return f.Level > 0 })
+	slices.SortFunc(files, func(a, b blockInfo) int { return cmp.Compare(a.Size, b.Size) })
+	size, n := int64(0), 0
+	for _, f := range files {
+		if n >= crowdFiles && f.Size > 2*size {
+			break
+		}
+		size += f.Size
+		n++
+	}
+	if n < crowdFiles {
+		return nil
+	}
+	return files[:n]
 }
 
 // maintain merges block files, deletes those that are past, and what no manifest

@@ -1,0 +1,210 @@
+package engine
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nephoscope/nepho/aggregator/policy"
+)
+
+// TestDeletedMetricsLeaveBlocks deletes metrics, of some of which the engine is not told.
+func TestDeletedMetricsLeaveBlocks(t *testing.T) {
+	clock := newClock()
+	deleted := map[Ref]bool{}
+	var mu sync.Mutex
+	e := node(t, t.TempDir(), newMemory(), func(o *Options) {
+		o.Now = clock.now
+		o.Alive = func(_ context.Context, refs []Ref) ([]bool, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			alive := make([]bool, len(refs))
+			for i, ref := range refs {
+				alive[i] = !deleted[ref]
+			}
+			return alive, nil
+		}
+	})
+	step := func(refs ...Ref) {
+		for _, ref := range refs {
+			put(t, e, ref, clock.now(), 1, 2, 3)
+		}
+		clock.pass(time.Hour)
+	}
+	checkpoint := func() {
+		t.Helper()
+		if err := e.Checkpoint(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := e.maintain(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 5 {
+		step(1, 2, 3)
+		checkpoint()
+	}
+	if err := e.Forget(t.Context(), []Ref{2}); err != nil {
+		t.Fatal(err)
+	}
+	mu.Lock()
+	deleted[3] = true
+	mu.Unlock()
+	if got := sums(t, e, 2, time.Hour); len(got) > 0 {
+		t.Fatalf("a forgotten metric has windows %v", got)
+	}
+	for range 30 {
+		step(1)
+		checkpoint()
+	}
+	if _, ok := e.Newest(3); ok {
+		t.Error("a deleted metric of which the engine was not told is in memory")
+	}
+	for _, b := range e.manifest.Blocks {
+		f, err := e.readers.open(t.Context(), b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for entry := range f.Entries() {
+			if entry.Ref != 1 {
+				t.Errorf("block %+v has windows of metric %d", b, entry.Ref)
+			}
+		}
+		e.readers.release(f)
+	}
+	if got := sums(t, e, 1, time.Hour); len(got) != 35 {
+		t.Fatalf("%v", got)
+	}
+}
+
+// TestPartsThatOverlapAreWoven changes a policy to and fro, so that windows of a metric
+// are in files of two classes in turn.
+func TestPartsThatOverlapAreWoven(t *testing.T) {
+	clock := newClock()
+	e := node(t, t.TempDir(), newMemory(), func(o *Options) { o.Now = clock.now })
+	other := *low
+	other.Definitions = []policy.Definition{{Granularity: 5 * time.Minute, Points: 200 * 288}}
+	var want []float64
+	for i := range 75 {
+		p := []*policy.Policy{low, &other}[i/2%2]
+		e.SetPolicy(p)
+		var b Batch
+		b.Metric(1, low.ID)
+		b.Point(clock.Load(), float64(i))
+		b.Point(clock.Load()+60e9, 0.5)
+		want = append(want, float64(i)+0.5)
+		if _, err := e.Write(t.Context(), &b); err != nil {
+			t.Fatal(err)
+		}
+		clock.pass(time.Hour)
+		if err := e.Checkpoint(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := e.maintain(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := sums(t, e, 1, 5*time.Minute); !slices.Equal(got, want) {
+			t.Fatalf("%v, want %v", got, want)
+		}
+	}
+	parts := 0
+	for _, b := range e.manifest.Blocks {
+		if b.Level > 0 {
+			parts++
+		}
+	}
+	if parts < 4 {
+		t.Fatalf("only %d of the files are merged: %+v", parts, e.manifest.Blocks)
+	}
+}
+
+// TestTheAtticKeepsSilentMetrics has metrics that fall silent: their windows are kept, in few
+// files, when those of the others are long past.
+func TestTheAtticKeepsSilentMetrics(t *testing.T) {
+	clock := newClock()
+	e := node(t, t.TempDir(), newMemory(), func(o *Options) { o.Now = clock.now })
+	day := func(metrics int) {
+		t.Helper()
+		var b Batch
+		for ref := range Ref(metrics) {
+			b.Metric(ref, low.ID)
+			b.Point(clock.Load(), float64(ref))
+			b.Point(clock.Load()+3600e9, 1)
+		}
+		if _, err := e.Write(t.Context(), &b); err != nil {
+			t.Fatal(err)
+		}
+		clock.pass(24 * time.Hour)
+		if err := e.Checkpoint(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := e.maintain(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 12 {
+		day(20)
+	}
+	want := map[Ref][]float64{}
+	for _, ref := range []Ref{16, 19} {
+		want[ref] = sums(t, e, ref, 5*time.Minute)
+		if len(want[ref]) != 24 {
+			t.Fatalf("%v", want[ref])
+		}
+	}
+	for range 60 {
+		day(16)
+	}
+	attics := 0
+	for _, b := range e.manifest.Blocks {
+		if b.Level == attic {
+			attics++
+			if b.Metrics != 4 {
+				t.Errorf("%+v", b)
+			}
+		}
+	}
+	if attics == 0 || len(e.manifest.Blocks) > 45 {
+		t.Errorf("%d files, %d in the attic", len(e.manifest.Blocks), attics)
+	}
+	for ref, want := range want {
+		if got := sums(t, e, ref, 5*time.Minute); !slices.Equal(got, want) {
+			t.Errorf("%v, want %v", got, want)
+		}
+	}
+	if got := sums(t, e, 3, 5*time.Minute); len(got) != 59 && len(got) != 60 {
+		t.Errorf("%d windows of 30 days", len(got))
+	}
+}
+
+// TestManyCheckpointsLeaveFewFiles makes one every ten seconds.
+func TestManyCheckpointsLeaveFewFiles(t *testing.T) {
+	clock := newClock()
+	e := node(t, t.TempDir(), newMemory(), func(o *Options) { o.Now = clock.now })
+	most := 0
+	const checkpoints = 3 * 360
+	for i := range checkpoints {
+		var b Batch
+		for ref := range Ref(3) {
+			b.Metric(ref, low.ID)
+			b.Point(clock.Load(), float64(i))
+			b.Point(clock.Load()+300e9, float64(i))
+		}
+		if _, err := e.Write(t.Context(), &b); err != nil {
+			t.Fatal(err)
+		}
+		clock.pass(10 * time.Second)
+		if err := e.Checkpoint(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := e.maintain(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		most = max(most, e.Stats().Blocks)
+	}
+	if most > 40 {
+		t.Errorf("%d files of %d checkpoints", most, checkpoints)
+	}
+}
