@@ -96,10 +96,9 @@ func (s *store) open(ctx context.Context) (err error) {
 	if s.objects, err = s.openObjects(ctx); err != nil {
 		return err
 	}
-	restored := false
 	if s.S3 != nil && !strings.Contains(s.indexPath(), "://") {
 		s.shipper = &shipper{s: s, path: s.indexPath()}
-		if restored, err = s.shipper.restore(ctx, s.objects); err != nil {
+		if _, err = s.shipper.restore(ctx, s.objects); err != nil {
 			return err
 		}
 	}
@@ -122,11 +121,9 @@ func (s *store) open(ctx context.Context) (err error) {
 		return fmt.Errorf("cannot open the measures in %s: %w", s.Path, err)
 	}
 	s.index.OnPolicy(s.engine.SetPolicy)
-	if restored {
-		// Metrics that were made after the copy are not in the index, but in the engine.
-		return s.index.Reserve(ctx, s.engine.Highest())
-	}
-	return nil
+	// An index that was restored from a copy, or made anew, does not have all metrics that
+	// the engine has measures of; new ones must not get theirs.
+	return s.index.Reserve(ctx, s.engine.Highest())
 }
 
 // objectFolder is where the objects are in path.
