@@ -53,7 +53,9 @@ func TestShippedAggregator(t *testing.T) {
 			}
 			defer answer.Body.Close()
 			var got struct {
-				Data struct{ Result []struct{ Metric map[string]string } }
+				Data struct {
+					Result []struct{ Metric map[string]string }
+				}
 			}
 			if err := json.NewDecoder(answer.Body).Decode(&got); err != nil {
 				return err
