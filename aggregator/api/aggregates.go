@@ -245,7 +245,7 @@ func (d *dataPlane) postAggregates(w http.ResponseWriter, r *http.Request) error
 	if err := d.writeComputed(r.Context(), rd, &c, references); err != nil {
 		return err
 	}
-	return rd.finish(&rd.json.pieces)
+	return d.finish(r.Context(), rd, &rd.json.pieces)
 }
 
 // columnsByID are the series that references name by the ids of metrics.

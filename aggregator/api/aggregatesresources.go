@@ -175,7 +175,7 @@ func (d *dataPlane) aggregateResources(w http.ResponseWriter, r *http.Request, r
 		if err := d.writeComputed(ctx, rd, &answers[0].computed, answers[0].references); err != nil {
 			return err
 		}
-		return rd.finish(&rd.json.pieces)
+		return d.finish(ctx, rd, &rd.json.pieces)
 	}
 	rd.json.raw("[")
 	for i := range answers {
@@ -191,7 +191,7 @@ func (d *dataPlane) aggregateResources(w http.ResponseWriter, r *http.Request, r
 		rd.json.raw("}")
 	}
 	rd.json.raw("]")
-	return rd.finish(&rd.json.pieces)
+	return d.finish(ctx, rd, &rd.json.pieces)
 }
 
 // referred are the names of metrics in references, in alphabetical order.

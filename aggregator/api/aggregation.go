@@ -88,7 +88,7 @@ func (d *dataPlane) aggregateIDs(w http.ResponseWriter, r *http.Request, q query
 	}
 	rd.json.start(w)
 	rd.json.rows(&result)
-	return rd.finish(&rd.json.pieces)
+	return d.finish(r.Context(), rd, &rd.json.pieces)
 }
 
 // unique is a list with each id once, in the order of their first coming.
@@ -273,7 +273,7 @@ func (d *dataPlane) postResourceAggregation(w http.ResponseWriter, r *http.Reque
 	rd.json.start(w)
 	if len(groupby) == 0 {
 		rd.json.rows(&results[0])
-		return rd.finish(&rd.json.pieces)
+		return d.finish(ctx, rd, &rd.json.pieces)
 	}
 	rd.json.raw("[")
 	for i := range results {
@@ -287,5 +287,5 @@ func (d *dataPlane) postResourceAggregation(w http.ResponseWriter, r *http.Reque
 		rd.json.raw("}")
 	}
 	rd.json.raw("]")
-	return rd.finish(&rd.json.pieces)
+	return d.finish(ctx, rd, &rd.json.pieces)
 }

@@ -129,7 +129,7 @@ func (d *dataPlane) queryBatch(w http.ResponseWriter, r *http.Request) error {
 			rd.binary.count += len(list) * len(b.methods)
 		}
 		rd.binary.end()
-		return rd.finish(&rd.binary.pieces)
+		return d.finish(r.Context(), rd, &rd.binary.pieces)
 	}
 	rd.json.start(w)
 	rd.json.raw("{")
@@ -157,7 +157,7 @@ func (d *dataPlane) queryBatch(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	rd.json.raw("}")
-	return rd.finish(&rd.json.pieces)
+	return d.finish(r.Context(), rd, &rd.json.pieces)
 }
 
 // eachSeries reads what is asked for of a metric, and calls f for the series by

@@ -82,20 +82,37 @@ const maxWarnings = 10
 
 // finish sends the rest of an answer, and before it what was lost of what was asked
 // for.
-func (rd *reader) finish(p *pieces) error {
-	name := "Warning"
-	if p.sent {
-		name = http.TrailerPrefix + name
-	}
-	for i, lost := range rd.lost {
-		text := fmt.Sprintf("windows of metric %d from %s to %s are lost", lost.Ref, timetext.FormatTime(lost.From), timetext.FormatTime(lost.To))
-		if i == maxWarnings {
-			text = fmt.Sprintf("%d more parts are lost", len(rd.lost)-maxWarnings)
+func (d *dataPlane) finish(ctx context.Context, rd *reader, p *pieces) error {
+	if len(rd.lost) > 0 {
+		name := "Warning"
+		if p.sent {
+			name = http.TrailerPrefix + name
 		}
-		p.w.Header().Add(name, "199 - "+strconv.QuoteToASCII(text))
-		if i == maxWarnings {
-			break
+		for _, text := range d.warnings(ctx, rd.lost) {
+			p.w.Header().Add(name, "199 - "+strconv.QuoteToASCII(text))
 		}
 	}
 	return p.finish()
+}
+
+// warnings tell what was lost.
+func (d *dataPlane) warnings(ctx context.Context, lost []*engine.LostError) []string {
+	told := lost[:min(len(lost), maxWarnings)]
+	refs := make([]engine.Ref, len(told))
+	for i, l := range told {
+		refs[i] = l.Ref
+	}
+	entries, err := d.o.Index.LookupRefs(ctx, refs, nil)
+	texts := make([]string, len(told))
+	for i, l := range told {
+		metric := fmt.Sprintf("number %d", l.Ref)
+		if err == nil && entries[i] != nil {
+			metric = entries[i].ID.String()
+		}
+		texts[i] = fmt.Sprintf("windows of metric %s from %s to %s are lost", metric, timetext.FormatTime(l.From), timetext.FormatTime(l.To))
+	}
+	if more := len(lost) - len(told); more > 0 {
+		texts = append(texts, fmt.Sprintf("%d more parts are lost", more))
+	}
+	return texts
 }

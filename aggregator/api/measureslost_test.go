@@ -104,7 +104,7 @@ func TestLostWindows(t *testing.T) {
 		if n := count(w.Body.String()); w.Code != 200 || n < c.least || n > c.most {
 			t.Errorf("%s %s: %d, %d measures: %s", c.method, c.path, w.Code, n, w.Body.String()[:min(w.Body.Len(), 300)])
 		}
-		if warning := w.Header().Get("Warning"); !strings.HasPrefix(warning, `199 - "windows of metric `) || !strings.HasSuffix(warning, ` are lost"`) {
+		if warning := w.Header().Get("Warning"); !strings.HasPrefix(warning, `199 - "windows of metric `+a+` from 2026-11-22T`) || !strings.HasSuffix(warning, ` are lost"`) {
 			t.Errorf("%s %s: warning %q", c.method, c.path, warning)
 		}
 	}

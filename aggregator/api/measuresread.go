@@ -247,7 +247,7 @@ func (d *dataPlane) writeMeasures(w http.ResponseWriter, r *http.Request, entry 
 			rd.binary.series(entry.ID, s.method, s.label(g), &rd.series)
 		}
 		rd.binary.end()
-		return rd.finish(&rd.binary.pieces)
+		return d.finish(r.Context(), rd, &rd.binary.pieces)
 	}
 	rd.json.start(w)
 	rd.json.raw("[")
@@ -259,7 +259,7 @@ func (d *dataPlane) writeMeasures(w http.ResponseWriter, r *http.Request, entry 
 		first = rd.json.measures(&rd.series, jsonPeriod(s.label(g)), first)
 	}
 	rd.json.raw("]")
-	return rd.finish(&rd.json.pieces)
+	return d.finish(r.Context(), rd, &rd.json.pieces)
 }
 
 // label is the period that a measure's granularity stands for.

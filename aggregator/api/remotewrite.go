@@ -36,7 +36,11 @@ func (d *dataPlane) postRemoteWrite(w http.ResponseWriter, r *http.Request) erro
 		return &http.MaxBytesError{Limit: d.o.MaxBody}
 	}
 	rw := d.remote.writes.Get().(*remoteWrite)
-	defer d.remote.writes.Put(rw)
+	defer func() {
+		if cap(rw.message) <= keepIntake {
+			d.remote.writes.Put(rw)
+		}
+	}()
 	if rw.message, err = snappy.Decode(slices.Grow(rw.message[:0], size)[:size], body); err != nil {
 		return badRequest("The body cannot be unpacked with snappy: " + err.Error())
 	}

@@ -210,7 +210,7 @@ func (d *dataPlane) searchMeasures(w http.ResponseWriter, r *http.Request) error
 		rd.json.raw("]")
 	}
 	rd.json.raw("}")
-	return rd.finish(&rd.json.pieces)
+	return d.finish(ctx, rd, &rd.json.pieces)
 }
 
 // searched is the metrics that a search names. Those that do not exist are left out.
