@@ -142,7 +142,6 @@ func (p *pool) with(ctx context.Context, f func(*session) error) (err error) {
 	}
 	defer func() {
 		if s.broken {
-			s.conn.Raw(func(any) error { return driver.ErrBadConn }) // which is how a driver would say so
 			s.forget()
 			s = nil
 		}
@@ -172,7 +171,10 @@ type session struct {
 // way that matters.
 func (s *session) forget() {
 	for _, stmt := range s.prepared {
-		stmt.Close()
+		stmt.Close() // before its connection: afterwards SQLite's memory is gone
+	}
+	if s.broken {
+		s.conn.Raw(func(any) error { return driver.ErrBadConn }) // which is how a driver would say so
 	}
 	s.conn.Close()
 }
