@@ -142,7 +142,7 @@ func (p *pool) with(ctx context.Context, f func(*session) error) (err error) {
 	}
 	defer func() {
 		if s.broken {
-			s.forget()
+			s.forget(driver.ErrBadConn)
 			s = nil
 		}
 	}()
@@ -153,7 +153,7 @@ func (p *pool) with(ctx context.Context, f func(*session) error) (err error) {
 func (p *pool) close() error {
 	for range cap(p.kept) {
 		if s := <-p.kept; s != nil {
-			s.forget()
+			s.forget(nil)
 		}
 	}
 	return p.db.Close()
@@ -167,15 +167,15 @@ type session struct {
 	broken   bool // is not to be used again
 }
 
-// forget closes the prepared statements and the connection; neither can fail in a
-// way that matters.
-func (s *session) forget() {
+// forget closes the prepared statements, before the connection goes. With
+// driver.ErrBadConn as the reason, database/sql does not keep it either. None of
+// this can fail in a way that matters.
+func (s *session) forget(reason error) {
 	for _, stmt := range s.prepared {
-		stmt.Close() // before its connection: afterwards SQLite's memory is gone
+		stmt.Close()
 	}
-	if s.broken {
-		s.conn.Raw(func(any) error { return driver.ErrBadConn }) // which is how a driver would say so
-	}
+	s.prepared = nil
+	s.conn.Raw(func(any) error { return reason })
 	s.conn.Close()
 }
 

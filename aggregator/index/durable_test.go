@@ -142,6 +142,11 @@ func TestSnapshot(t *testing.T) {
 		t.Errorf("ref %d follows %d", next.Ref, m[499].Ref)
 	}
 
+	// With connections that were used before, each of which goes.
+	for range 2 * cap(x.database.views.kept) {
+		must(x.Metric(ctx, m[0].ID))(t)
+		ok(t, x.Snapshot(ctx, io.Discard))
+	}
 	if err := x.Snapshot(ctx, failing{}); !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("got %v of a writer that fails", err)
 	}
