@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 
 	"github.com/nephoscope/nepho/aggregator/wal"
@@ -191,11 +192,7 @@ func (q *queue) do(e *Engine, record []byte, p *pending) error {
 		}
 		run := q.list[:n]
 		q.mu.Unlock()
-		for _, p := range run {
-			if p.durable {
-				e.apply(p.batch, p.refs, p.out)
-			}
-		}
+		e.applyAll(run)
 		q.mu.Lock()
 		for i, p := range run {
 			p.done = true
@@ -206,6 +203,24 @@ func (q *queue) do(e *Engine, record []byte, p *pending) error {
 		q.changed.Broadcast()
 	}
 	return err
+}
+
+// applyAll applies what is durable of a run of writes. A panic leaves a write half
+// applied, and those behind it waiting: it ends the process, whoever recovers from
+// panics of requests, and the next one reads the points from the log.
+func (e *Engine) applyAll(run []*pending) {
+	defer func() {
+		if v := recover(); v != nil {
+			trace := debug.Stack()
+			go panic(fmt.Sprintf("a durable write could not be applied: %v\n%s", v, trace))
+			select {}
+		}
+	}()
+	for _, p := range run {
+		if p.durable {
+			e.apply(p.batch, p.refs, p.out)
+		}
+	}
 }
 
 // position is that from which the log has what is not applied yet.
