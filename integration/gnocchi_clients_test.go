@@ -22,33 +22,25 @@ import (
 // that server, such as a real Gnocchi that has not been asked them yet.
 func TestGnocchiClients(t *testing.T) {
 	t.Parallel()
-	api := newGnocchiAPI(gnocchiServer(t))
-	api.play(t, readFile(t, "testdata/clients_setup.txt"))
+	api := newGnocchiAPI(gnocchiServer(t, ""))
+	api.play(t, "testdata/clients_setup.txt")
 	for _, client := range []string{"aodh", "grafana", "cloudkitty"} {
 		t.Run(client, func(t *testing.T) {
-			api.play(t, readFile(t, "testdata/clients_"+client+".txt"))
+			api.play(t, "testdata/clients_"+client+".txt")
 		})
 	}
 }
 
-// gnocchiServer is the server that GNOCCHI_ENDPOINT names, or an agent's aggregator.
-func gnocchiServer(t *testing.T) (url string) {
+// gnocchiServer is the server that GNOCCHI_ENDPOINT names, or an agent's aggregator
+// with further options.
+func gnocchiServer(t *testing.T, options string) (url string) {
 	t.Helper()
 	if url := os.Getenv("GNOCCHI_ENDPOINT"); url != "" {
 		return url
 	}
 	listen := fmt.Sprintf("127.0.0.1:%d", parts.FreePort(t))
-	StartAgent(t, fmt.Sprintf("[[pollster.internal]]\n[[storage.aggregator]]\npath = '${DIR}/aggregator'\nlisten = '%s'\nauth = 'basic'\n", listen))
+	StartAgent(t, fmt.Sprintf("[[pollster.internal]]\n[[storage.aggregator]]\npath = '${DIR}/aggregator'\nlisten = '%s'\nauth = 'basic'\n%s", listen, options))
 	return "http://" + listen
-}
-
-func readFile(t *testing.T, name string) string {
-	t.Helper()
-	text, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
 }
 
 // gnocchiAPI asks a server as the user admin and compares its answers.
@@ -63,7 +55,7 @@ func newGnocchiAPI(url string) *gnocchiAPI {
 
 // exchange is a request and what must be answered.
 type exchange struct {
-	line         int
+	at           string // file and line
 	method, path string
 	body         string
 	status       string
@@ -77,7 +69,7 @@ var (
 	statusLine  = regexp.MustCompile(`^[1-5]\d\d$`)
 )
 
-// readExchanges reads exchanges. Each is
+// readExchanges reads a file of exchanges. Each is
 //
 //	METHOD PATH
 //	the body, if any
@@ -87,11 +79,15 @@ var (
 //	= NAME KEY.KEY...   saves something of the answer; $NAME stands for it from then on
 //
 // A line "@ NAME: VALUE" sets a header of the requests below it, and "#" begins a comment.
-func readExchanges(t *testing.T, script string) (all []exchange) {
+func readExchanges(t *testing.T, file string) (all []exchange) {
 	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
 	header := http.Header{}
 	var e *exchange
-	for number, line := range strings.Split(script, "\n") {
+	for number, line := range strings.Split(string(text), "\n") {
 		switch line = strings.TrimSpace(line); {
 		case line == "" || line[0] == '#':
 		case line[0] == '@':
@@ -100,10 +96,10 @@ func readExchanges(t *testing.T, script string) (all []exchange) {
 			header.Set(strings.TrimSpace(name), strings.TrimSpace(value))
 		case requestLine.MatchString(line):
 			parts := requestLine.FindStringSubmatch(line)
-			all = append(all, exchange{line: number + 1, method: parts[1], path: parts[2], header: header})
+			all = append(all, exchange{at: fmt.Sprintf("%s:%d", file, number+1), method: parts[1], path: parts[2], header: header})
 			e = &all[len(all)-1]
 		case e == nil:
-			t.Fatalf("line %d stands before the first request: %s", number+1, line)
+			t.Fatalf("%s:%d stands before the first request: %s", file, number+1, line)
 		case line[0] == '=':
 			name, keys, _ := strings.Cut(strings.TrimSpace(line[1:]), " ")
 			e.save = append(e.save, [2]string{name, keys})
@@ -118,11 +114,11 @@ func readExchanges(t *testing.T, script string) (all []exchange) {
 	return all
 }
 
-// play does the exchanges of a script in turn.
-func (a *gnocchiAPI) play(t *testing.T, script string) {
+// play does the exchanges of a file in turn.
+func (a *gnocchiAPI) play(t *testing.T, file string) {
 	t.Helper()
-	for _, e := range readExchanges(t, script) {
-		where := fmt.Sprintf("line %d, %s %s", e.line, e.method, a.expand(e.path))
+	for _, e := range readExchanges(t, file) {
+		where := fmt.Sprintf("%s: %s %s", e.at, e.method, a.expand(e.path))
 		status, answer := a.ask(t, e)
 		if status != e.status {
 			t.Errorf("%s: status %s, not %s: %s", where, status, e.status, answer)
@@ -143,7 +139,7 @@ func (a *gnocchiAPI) play(t *testing.T, script string) {
 		}
 		if e.want != "" {
 			if err := json.Unmarshal([]byte(a.expand(e.want)), &want); err != nil {
-				t.Fatalf("line %d: %v: %s", e.line, err, a.expand(e.want))
+				t.Fatalf("%s: %v: %s", e.at, err, a.expand(e.want))
 			}
 			if err := match("answer", got, want); err != nil {
 				t.Errorf("%s: %v\nin %s", where, err, answer)

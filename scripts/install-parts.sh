@@ -16,6 +16,7 @@ victoria-metrics       /usr/bin/victoria-metrics
 postgresql-15          /usr/lib/postgresql/15/bin/postgres
 python3-grpcio         /usr/lib/python3/dist-packages/grpc/__init__.py
 python3-gnocchiclient  /usr/bin/gnocchi
+python3-ceilometer     /usr/lib/python3/dist-packages/ceilometer/publisher/gnocchi.py
 python3-gnocchi        /usr/lib/python3/dist-packages/gnocchi/tests/functional/gabbits/base.yaml
 python3-gabbi          /usr/bin/gabbi-run
 keystone               /usr/bin/keystone-manage
