@@ -4,6 +4,7 @@ import (
 	"context"
 	"hash/maphash"
 	"math"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -16,7 +17,9 @@ import (
 // known is what is remembered of meters and resources, so that a sample costs a
 // look into a slice instead of the index. It is bounded, and it never says more than
 // the index does: as soon as anything in that changes, what is remembered of a
-// resource is compared with the index when it is needed next.
+// resource is compared with the index when it is needed next. Of what other processes
+// change in an index that they share this one hears nothing, so there it is compared
+// from time to time.
 //
 // A resource is found by its id. The fingerprint of the resource in the batch tells
 // whether it says the same as before; only if it does not are its attributes looked
@@ -24,8 +27,9 @@ import (
 type known struct {
 	d     *definitions.Definitions
 	x     lookup
-	limit int // resources
-	drop  bool
+	limit int           // resources
+	drop  bool          // what no definition names
+	fresh time.Duration // how long it is believed although nothing changed; 0: for ever
 
 	seed   maphash.Seed
 	meters map[sdk.Meter]*meter
@@ -34,6 +38,7 @@ type known struct {
 	young, old map[string]*resource
 
 	changes    uint64 // of the index when generation began
+	compared   time.Time
 	generation uint64
 }
 
@@ -99,8 +104,8 @@ func (k *known) forget() {
 
 // begin is called before each batch.
 func (k *known) begin() {
-	if c := k.x.Changes(); c != k.changes {
-		k.changes = c
+	if c := k.x.Changes(); c != k.changes || k.fresh > 0 && time.Since(k.compared) > k.fresh {
+		k.changes, k.compared = c, time.Now()
 		k.generation++
 	}
 	if len(k.meters) > maxMeters {

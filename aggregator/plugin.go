@@ -190,3 +190,6 @@ func (s *store) indexPath() string {
 	}
 	return filepath.Join(s.Path, "index.sqlite")
 }
+
+// sharedIndex reports whether the index is in a database that others may use, too.
+func (s *store) sharedIndex() bool { return strings.Contains(s.Index, "://") }

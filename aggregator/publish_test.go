@@ -295,6 +295,19 @@ func TestDeletedByHand(t *testing.T) {
 	r.want("vm", "cpu", map[int64]float64{3: 3})
 }
 
+// What another process deletes in an index that both use shows after a while.
+func TestSharedIndex(t *testing.T) {
+	r := newRig(t, "generic", 1000)
+	r.in.known.fresh = time.Nanosecond
+	r.publish(at(1, "vm", "cpu", 1))
+	id, _ := index.ResourceID("vm", "admin")
+	changes := r.x.changes
+	r.x.remove(id)
+	r.x.changes = changes // this process has changed nothing
+	r.publish(at(2, "vm", "cpu", 2))
+	r.want("vm", "cpu", map[int64]float64{2: 2})
+}
+
 func TestFailuresOfTheIndexAreRetried(t *testing.T) {
 	r := newRig(t, "generic", 1000)
 	b := r.samples(at(1, "vm", "cpu", 1))

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -81,6 +80,9 @@ func (s *store) Start(ctx context.Context, env sdk.Env) (err error) {
 		x: s.index, engine: s.engine, creator: s.Creator, tell: newTeller(s.log, time.Now),
 		known: newKnown(applied, s.index, s.CacheResources, s.Unknown == "drop"),
 	}
+	if s.sharedIndex() {
+		s.intake.known.fresh = index.Staleness
+	}
 	s.work.Go(func() { s.purge(background) })
 	if s.shipper != nil {
 		s.work.Go(func() { s.shipper.run(background, s.S3.ShipIndex) })
@@ -96,7 +98,7 @@ func (s *store) open(ctx context.Context) (err error) {
 	if s.objects, err = s.openObjects(ctx); err != nil {
 		return err
 	}
-	if s.S3 != nil && !strings.Contains(s.indexPath(), "://") {
+	if s.S3 != nil && !s.sharedIndex() {
 		s.shipper = &shipper{s: s, path: s.indexPath()}
 		if _, err = s.shipper.restore(ctx, s.objects); err != nil {
 			return err
