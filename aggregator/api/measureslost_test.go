@@ -71,9 +71,9 @@ func TestLostWindows(t *testing.T) {
 			list = append(list, measure{today(fmt.Sprintf("%02d:%02d:00", 8+hour, minute)), hour})
 		}
 		p.ask(202, "POST", "/v1/metric/"+a+"/measures", list)
-		new := p.checkpoint()
+		made := p.checkpoint()
 		if hour == 1 {
-			files = new
+			files = made
 		}
 	}
 	if len(files) != 1 {
