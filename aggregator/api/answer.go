@@ -19,9 +19,10 @@ func (s *Server) call(op operation, w http.ResponseWriter, r *http.Request) erro
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, s.o.OperationTimeout)
 		defer cancel()
-		// A body that does not come must end the request too. Not every writer can
-		// do this, and those that can't are not on a network.
-		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.o.OperationTimeout))
+		// A body that does not come must end the request too, a little later, because
+		// the end of reading also ends the context and would say that the client is gone.
+		// Not every writer can do this, and those that can't are not on a network.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.o.OperationTimeout + grace))
 	}
 	if !op.public {
 		who, err := s.o.Auth.Identify(r.WithContext(ctx))
@@ -36,6 +37,9 @@ func (s *Server) call(op operation, w http.ResponseWriter, r *http.Request) erro
 	}
 	return op.h(w, r.WithContext(ctx))
 }
+
+// grace is how long after its context a request stops reading its body.
+const grace = 100 * time.Millisecond
 
 // answer knows whether the answer has begun, and ends the connection of a client
 // that does not take it.

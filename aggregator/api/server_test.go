@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/nephoscope/nepho/aggregator/auth"
 	"github.com/nephoscope/nepho/aggregator/index"
 )
@@ -395,4 +397,39 @@ func TestDeadlinesOfConnections(t *testing.T) {
 	if err := <-ended; !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("the writer ended with %v", err)
 	}
+}
+
+// BenchmarkRequest is what comes before and after every handler.
+func BenchmarkRequest(b *testing.B) {
+	who, err := auth.NewBasic(auth.BasicOptions{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	s := New(Options{Auth: who})
+	s.handle("GET /test/{name}/x", func(w http.ResponseWriter, r *http.Request) error {
+		return writeNothing(w, http.StatusNoContent)
+	})
+	r := httptest.NewRequest("GET", "/test/a/x", nil)
+	r.SetBasicAuth("joe", "")
+	r.Header.Set("Accept", "application/json, */*")
+	b.ReportAllocs()
+	for b.Loop() {
+		s.ServeHTTP(httptest.NewRecorder(), r)
+	}
+}
+
+// BenchmarkResourceList is a page of 1,000 resources as JSON.
+func BenchmarkResourceList(b *testing.B) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC)
+	r := &index.Resource{Original: "server-1", Type: "instance", Creator: "u:p", Started: now, RevisionStart: now,
+		Attributes: map[string]any{"host": "compute-1", "flavor": "m1.tiny", "size": 5.0}, Metrics: map[string]uuid.UUID{"cpu": {}, "memory": {}, "disk": {}}}
+	var o object
+	b.ReportAllocs()
+	for b.Loop() {
+		o.b = o.b[:0]
+		for range 1000 {
+			o.resource(r, true)
+		}
+	}
+	b.SetBytes(int64(len(o.b)))
 }
