@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nephoscope/nepho/aggregator/index"
+	"github.com/nephoscope/nepho/integration/parts"
 	"github.com/nephoscope/nepho/sdk"
 	"github.com/nephoscope/nepho/sdk/config"
 	"github.com/nephoscope/nepho/sdk/sdktest"
@@ -291,5 +293,40 @@ func TestUnreadableDefinitionsAtStart(t *testing.T) {
 	var problem config.Problem
 	if err := s.Start(t.Context(), sdk.Env{}); !errors.As(err, &problem) || problem.Pos.File != "/nowhere.toml" {
 		t.Errorf("error %v", err)
+	}
+}
+
+// With the index in PostgreSQL all is the same.
+func TestPostgreSQL(t *testing.T) {
+	s := start(t, "index = '"+parts.PostgreSQL(t).Database()+"'")
+	sample := func(v float64) {
+		t.Helper()
+		if err := s.Publish(t.Context(), build(t, func(out *sdk.Builder) {
+			out.At(time.Now().Truncate(time.Hour).Add(time.Duration(v) * time.Minute))
+			out.On(sdk.Resource{ID: "vm", Metadata: sdk.Metadata{"display_name": "web"}}).Gauge("cpu_util", "%", v)
+		})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for v := range 3 {
+		sample(float64(v))
+	}
+	const measures = "/v1/resource/instance/vm/metric/cpu_util/measures?granularity=60"
+	if code, body := get(t, s, measures); code != 200 || strings.Count(body, ",60.0,") != 3 {
+		t.Errorf("%d: %s", code, body)
+	}
+	id, err := index.ResourceID("vm", "admin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.index.DeleteResource(t.Context(), "instance", id); err != nil {
+		t.Fatal(err)
+	}
+	sample(3)
+	if code, body := get(t, s, measures); code != 200 || strings.Count(body, ",60.0,") != 1 {
+		t.Errorf("%d: %s", code, body)
+	}
+	if _, body := get(t, s, "/v1/resource/instance/vm"); !strings.Contains(body, `"display_name":"web"`) {
+		t.Error(body)
 	}
 }
