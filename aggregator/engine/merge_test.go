@@ -183,14 +183,16 @@ func TestTheAtticKeepsSilentMetrics(t *testing.T) {
 func TestManyCheckpointsLeaveFewFiles(t *testing.T) {
 	clock := newClock()
 	e := node(t, t.TempDir(), newMemory(), func(o *Options) { o.Now = clock.now })
+	seconds := define(9, 0, policy.Definition{Granularity: time.Second, Points: 365 * 86400})
+	e.SetPolicy(seconds)
 	most := 0
-	const checkpoints = 3 * 360
+	const checkpoints = 2 * 360
 	for i := range checkpoints {
 		var b Batch
 		for ref := range Ref(3) {
-			b.Metric(ref, low.ID)
+			b.Metric(ref, seconds.ID)
 			b.Point(clock.Load(), float64(i))
-			b.Point(clock.Load()+300e9, float64(i))
+			b.Point(clock.Load()+5e9, float64(i))
 		}
 		if _, err := e.Write(t.Context(), &b); err != nil {
 			t.Fatal(err)
