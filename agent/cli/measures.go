@@ -23,7 +23,7 @@ func measuresCommands() []command {
 
 const measuresShowHelp = metricHelp + `
   nepho measures show vm-1/cpu_util --start -1hour --granularity 60
-  nepho measures show vm-1/cpu --aggregation rate:mean --resample 3600
+  nepho measures show vm-1/cpu --aggregation rate:mean --granularity 300 --resample 3600
 
 Times are such as 2026-11-22T10:00:00, seconds since 1970, or -2hours from now.
 `

@@ -73,7 +73,7 @@ func (a *App) metricList(flags *flag.FlagSet, args []string) int {
 	resource := flags.String("resource", "", "only those of the resource with this `id`")
 	name := flags.String("name", "", "only those of this `name`")
 	policy := flags.String("policy", "", "only those with this archive `policy`")
-	limit := flags.Int("limit", 1000, "how many at most; 0 is all")
+	limit := flags.Int("limit", 1000, "`number` at most; 0 is all")
 	if _, code, done := a.parse(flags, args, 0); done {
 		return code
 	}

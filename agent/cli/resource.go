@@ -66,7 +66,7 @@ func (a *App) resourceSearch(flags *flag.FlagSet, args []string) int {
 func (a *App) resources(flags *flag.FlagSet, args []string, conditions int) int {
 	f := addClientFlags(flags)
 	typ := flags.String("type", "generic", "resource `type`; generic is all")
-	limit := flags.Int("limit", 1000, "how many at most; 0 is all")
+	limit := flags.Int("limit", 1000, "`number` at most; 0 is all")
 	rest, code, done := a.parse(flags, args, conditions)
 	if done {
 		return code
