@@ -15,7 +15,7 @@ const (
 	// MaxConditions is the most conditions.
 	MaxConditions = 1000
 	// MaxValues is the most values in lists, of all lists together.
-	MaxValues = 20_000
+	MaxValues = 10_000
 )
 
 // Node is a condition of a search: [Compare], [In], [And], [Or] or [Not]. A nil
