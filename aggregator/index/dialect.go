@@ -22,6 +22,9 @@ type dialect struct {
 	numbered bool
 	// begin starts a transaction that writes, view one that reads a single state.
 	begin, view string
+	// plans says that the database knows how many rows a condition selects, and needs no
+	// advice: see advice.go.
+	plans bool
 	// exclusive keeps other processes from changing the schema until the transaction ends.
 	exclusive string
 	// forUpdate and forShare lock the rows that a SELECT of a writing transaction
@@ -79,6 +82,7 @@ var postgresDialect = dialect{
 		"{text}", `TEXT COLLATE "C"`, "{uuid}", "UUID", "{strict}", "", "{clustered}", ""),
 	shared:    true,
 	numbered:  true,
+	plans:     true,
 	begin:     "BEGIN",
 	view:      "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
 	exclusive: "SELECT pg_advisory_xact_lock(6514837521)",

@@ -47,25 +47,27 @@ type column struct {
 	within, inner string
 	// attribute says that the table of the attributes is needed.
 	attribute bool
+	// indexed says that a value is found without looking at all rows.
+	indexed bool
 	// unsortable is for what Gnocchi does not sort by.
 	unsortable bool
 }
 
 func byCreator(inner string) column {
-	return column{expr: "r.creator", nullable: true, within: "r.creator IN (SELECT id FROM creator WHERE %s)", inner: inner, unsortable: true}
+	return column{expr: "r.creator", nullable: true, within: "r.creator IN (SELECT id FROM creator WHERE %s)", inner: inner, indexed: true, unsortable: true}
 }
 
 // resourceColumns are those of every resource. The names of alias r are those of
 // the tables resource and resource_history.
 var resourceColumns = map[string]column{
-	"id":                    {expr: "r.id", kind: kindResource},
+	"id":                    {expr: "r.id", kind: kindResource, indexed: true},
 	"type":                  {expr: "(SELECT name FROM resource_type t WHERE t.id = r.type)", within: "r.type IN (SELECT id FROM resource_type WHERE %s)", inner: "name"},
 	"original_resource_id":  {expr: "r.original"},
-	"creator":               {expr: "(SELECT name FROM creator c WHERE c.id = r.creator)", nullable: true, within: byCreator("").within, inner: "name"},
+	"creator":               {expr: "(SELECT name FROM creator c WHERE c.id = r.creator)", nullable: true, within: byCreator("").within, inner: "name", indexed: true},
 	"created_by_user_id":    byCreator("user_id"),
 	"created_by_project_id": byCreator("project_id"),
-	"user_id":               {expr: "r.user_id", nullable: true},
-	"project_id":            {expr: "r.project_id", nullable: true},
+	"user_id":               {expr: "r.user_id", nullable: true, indexed: true},
+	"project_id":            {expr: "r.project_id", nullable: true, indexed: true},
 	"started_at":            {expr: "r.started_at", kind: kindTime},
 	"ended_at":              {expr: "r.ended_at", kind: kindTime, nullable: true},
 	"revision_start":        {expr: "r.revision_start", kind: kindTime},
@@ -97,7 +99,7 @@ func resourceColumn(t *storedType, name string, history, past bool) (column, boo
 		return column{}, false
 	}
 	kinds := map[AttributeType]kind{String: kindText, UUID: kindUUID, Number: kindNumber, Bool: kindBool, Datetime: kindTime}
-	return column{expr: "a." + a.column(), kind: kinds[a.Type], nullable: true, attribute: true}, true
+	return column{expr: "a." + a.column(), kind: kinds[a.Type], nullable: true, attribute: true, indexed: a.indexed()}, true
 }
 
 // filter makes SQL of a search.

@@ -44,7 +44,7 @@ func readPairs(ctx context.Context, s *session, pairs []pair, lock string) (map[
 	numbers := make(map[pair]int64, len(pairs))
 	err := eachChunk(pairs, func(chunk []pair) error {
 		query := "SELECT l.id, l.name, l.value FROM (VALUES " + listed("("+s.dialect.textPlace+","+s.dialect.textPlace+")", len(chunk)) +
-			") AS w JOIN label l ON l.name = w.column1 AND l.value = w.column2"
+			") AS w CROSS JOIN label l WHERE l.name = w.column1 AND l.value = w.column2"
 		if lock != "" {
 			query += lock + " OF l"
 		}

@@ -51,11 +51,12 @@ func (x *Index) LookupNames(ctx context.Context, names []Name, into []*Entry) ([
 // findNames reads entries by resource and name.
 func (x *Index) findNames(ctx context.Context, s *session, names []Name, found func(Name, *Entry)) error {
 	rows, err := s.query(ctx, "SELECT "+entryColumns+" FROM "+s.dialect.names(len(names))+
-		" JOIN metric m ON m.resource = w.column1 AND m.name = w.column2 LEFT JOIN resource r ON r.id = m.resource", s.nameArgs(names)...)
+		" CROSS JOIN metric m LEFT JOIN resource r ON r.id = m.resource WHERE m.resource = w.column1 AND m.name = w.column2", s.nameArgs(names)...)
 	return x.scanEntries(rows, err, func(e *Entry, n Name) { found(n, e) })
 }
 
 // names is a table w of n names of metrics: column1 is the resource, column2 the name.
+// With CROSS JOIN SQLite takes these first, and looks for each.
 func (d *dialect) names(n int) string {
 	return "(VALUES " + listed("("+d.idPlace+","+d.textPlace+")", n) + ") AS w"
 }

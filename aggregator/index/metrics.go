@@ -17,8 +17,7 @@ import (
 const metricColumns = `m.ref, m.id, m.name, m.unit, (SELECT name FROM creator c WHERE c.id = m.creator),
 	m.policy, (SELECT name FROM policy p WHERE p.id = m.policy), m.resource, m.created_at, m.deleted_at, m.labels`
 
-// scanMetric scans a metric, and after its columns others into rest.
-func scanMetric(rows *sql.Rows, rest ...any) (*Metric, error) {
+func scanMetric(rows *sql.Rows) (*Metric, error) {
 	var (
 		m                           = &Metric{}
 		name, unit, creator, labels sql.NullString
@@ -26,7 +25,7 @@ func scanMetric(rows *sql.Rows, rest ...any) (*Metric, error) {
 		created                     int64
 		deleted                     sql.NullInt64
 	)
-	if err := rows.Scan(append([]any{&m.Ref, &m.ID, &name, &unit, &creator, &m.PolicyID, &m.Policy, &resource, &created, &deleted, &labels}, rest...)...); err != nil {
+	if err := rows.Scan(&m.Ref, &m.ID, &name, &unit, &creator, &m.PolicyID, &m.Policy, &resource, &created, &deleted, &labels); err != nil {
 		return nil, err
 	}
 	m.Name, m.Unit, m.Creator, m.Resource = name.String, unit.String, creator.String, resource.UUID
@@ -100,7 +99,11 @@ func (x *Index) Metrics(ctx context.Context, q MetricQuery) ([]*Metric, error) {
 	err = x.view(ctx, func(s *session) error {
 		list = nil
 		var all statement
-		all.add("SELECT " + metricColumns + sorted(keys) + " FROM metric m WHERE m.deleted_at IS ")
+		all.add("SELECT " + metricColumns + " FROM ")
+		if err := q.Scope.advise(ctx, s, &all); err != nil {
+			return err
+		}
+		all.add(" AND m.deleted_at IS ")
 		if q.Deleted {
 			all.add("NOT ")
 		}
@@ -113,7 +116,7 @@ func (x *Index) Metrics(ctx context.Context, q MetricQuery) ([]*Metric, error) {
 				return err
 			}
 			var one statement
-			one.add("SELECT "+sorted(keys)[2:]+" FROM metric m WHERE m.id = ?", s.dialect.id(id))
+			one.add("SELECT "+sorted(keys)+" FROM metric m WHERE m.id = ?", s.dialect.id(id))
 			values, err := readMarker(ctx, s, &one, len(keys), q.Page.Marker)
 			if err != nil {
 				return err
@@ -121,18 +124,9 @@ func (x *Index) Metrics(ctx context.Context, q MetricQuery) ([]*Metric, error) {
 			all.add(" AND ")
 			all.after(keys, values)
 		}
-		all.add(orderBy(keys) + " LIMIT " + strconv.Itoa(max(1, q.Page.Limit)))
-		var ignored any
-		rest := make([]any, len(keys))
-		for i := range rest {
-			rest[i] = &ignored
-		}
+		all.add(orderBy(keys, false) + " LIMIT " + strconv.Itoa(max(1, q.Page.Limit)))
 		rows, err := s.queryOnce(ctx, all.text.String(), all.args...)
-		return each(rows, err, func(rows *sql.Rows) error {
-			m, err := scanMetric(rows, rest...)
-			list = append(list, m)
-			return err
-		})
+		return scanMetrics(rows, err, func(m *Metric) { list = append(list, m) })
 	})
 	if err != nil {
 		return nil, err
@@ -216,7 +210,7 @@ func (x *Index) ResourceMetrics(ctx context.Context, resources []uuid.UUID, name
 		}
 		return eachChunk(wanted, func(chunk []Name) error {
 			rows, err := s.query(ctx, "SELECT DISTINCT "+metricColumns+" FROM "+s.dialect.names(len(chunk))+
-				" JOIN metric m ON m.resource = w.column1 AND m.name = w.column2", s.nameArgs(chunk)...)
+				" CROSS JOIN metric m WHERE m.resource = w.column1 AND m.name = w.column2", s.nameArgs(chunk)...)
 			return scanMetrics(rows, err, add)
 		})
 	})

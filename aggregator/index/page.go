@@ -43,20 +43,22 @@ func (p Page) sortKeys(find func(name string) (column, bool), usual []SortKey, u
 	return keys, nil
 }
 
-// sorted are the columns of the keys, named s0 and so on, each with a comma before.
+// sorted are the columns of the keys, named s0 and so on, with commas between.
 func sorted(keys []sortKey) string {
-	var b strings.Builder
+	columns := make([]string, len(keys))
 	for i, k := range keys {
-		b.WriteString(", " + k.expr + " AS s" + strconv.Itoa(i))
+		columns[i] = k.expr + " AS s" + strconv.Itoa(i)
 	}
-	return b.String()
+	return strings.Join(columns, ", ")
 }
 
-// orderBy is the order by these columns.
-func orderBy(keys []sortKey) string {
+// orderBy is the order by the keys, or if named by the columns that sorted names.
+func orderBy(keys []sortKey, named bool) string {
 	terms := make([]string, len(keys))
 	for i, k := range keys {
-		terms[i] = "s" + strconv.Itoa(i)
+		if terms[i] = k.expr; named {
+			terms[i] = "s" + strconv.Itoa(i)
+		}
 		if k.desc {
 			terms[i] += " DESC"
 		}

@@ -353,6 +353,7 @@ type listing struct {
 	usual   []SortKey
 	uniques []string
 	now     time.Time
+	advice  *statement // where to look first, or nil
 }
 
 // list reads a page of rows.
@@ -371,6 +372,9 @@ func (x *Index) list(ctx context.Context, s *session, q ResourceQuery, only *uui
 			return nil, err
 		}
 	}
+	if err := l.advise(ctx, s); err != nil {
+		return nil, err
+	}
 	var all statement
 	keys, err := l.arm(&all, false, marker)
 	if err != nil {
@@ -386,13 +390,13 @@ func (x *Index) list(ctx context.Context, s *session, q ResourceQuery, only *uui
 		}
 		all = statement{}
 		all.add("SELECT * FROM ("+text+") AS x UNION ALL SELECT * FROM (", args...)
-		all.add(past.text.String()+") AS y"+orderBy(keys)+" LIMIT "+strconv.Itoa(l.limit()), past.args...)
+		all.add(past.text.String()+") AS y"+orderBy(keys, true)+" LIMIT "+strconv.Itoa(l.limit()), past.args...)
 	}
 	var list []*row
-	var ignored any
-	rest := make([]any, len(keys))
-	for i := range rest {
-		rest[i] = &ignored
+	var rest []any
+	if q.History {
+		var ignored any
+		rest = slices.Repeat([]any{&ignored}, len(keys))
 	}
 	rows, err := s.queryOnce(ctx, all.text.String(), all.args...)
 	err = each(rows, err, func(rows *sql.Rows) error {
@@ -415,17 +419,25 @@ func (l *listing) keys(past bool) ([]sortKey, error) {
 }
 
 // from starts a statement: columns, tables and the type. attributes says that the
-// table of the attributes is needed.
+// table of the attributes is needed. With CROSS JOIN SQLite takes the tables in
+// their order.
 func (l *listing) from(s *statement, columns string, past, attributes bool) {
 	table, join := "resource", "a.id = r.id"
 	if past {
 		table, join = "resource_history", "a.revision = r.revision"
 	}
-	s.add("SELECT " + columns + " FROM " + table + " r")
-	if attributes {
-		s.add(" JOIN " + l.t.table(past) + " a ON " + join)
+	s.add("SELECT " + columns + " FROM ")
+	where := " WHERE 1 = 1"
+	if l.advice != nil {
+		s.add("("+l.advice.text.String()+") AS d CROSS JOIN ", l.advice.args...)
+		where = " WHERE r.id = d.id"
 	}
-	s.add(" WHERE 1 = 1")
+	s.add(table + " r")
+	if attributes {
+		s.add(" CROSS JOIN " + l.t.table(past) + " a")
+		where += " AND " + join
+	}
+	s.add(where)
 	if l.t.name != Generic {
 		s.add(" AND r.type = " + strconv.FormatInt(l.t.id, 10))
 	}
@@ -457,8 +469,12 @@ func (l *listing) arm(s *statement, past bool, marker []any) ([]sortKey, error) 
 		conditions.add(" AND ")
 		conditions.after(keys, marker)
 	}
-	l.from(s, rowColumns(past)+sorted(keys), past, attributes)
-	s.add(conditions.text.String()+orderBy(keys)+" LIMIT "+strconv.Itoa(l.limit()), conditions.args...)
+	columns := rowColumns(past)
+	if l.q.History {
+		columns += ", " + sorted(keys) // by which both parts are sorted once more
+	}
+	l.from(s, columns, past, attributes)
+	s.add(conditions.text.String()+orderBy(keys, l.q.History)+" LIMIT "+strconv.Itoa(l.limit()), conditions.args...)
 	return keys, nil
 }
 
@@ -491,7 +507,7 @@ func (l *listing) marker(ctx context.Context, s *session) ([]any, error) {
 	}
 	var one statement
 	attributes := slices.ContainsFunc(keys, func(k sortKey) bool { return k.attribute })
-	l.from(&one, sorted(keys)[2:], past, attributes)
+	l.from(&one, sorted(keys), past, attributes) // l has no advice yet
 	one.add(" AND r.id = ?", l.x.database.id(id))
 	if past {
 		one.add(" AND r.revision = ?", revision)

@@ -462,15 +462,19 @@ func TestLargestSearches(t *testing.T) {
 		many := strings.TrimSuffix(strings.Repeat("host = x or ", search.MaxConditions), " or ")
 		for name, filter := range map[string]string{
 			"list":       "host in [" + values + "]",
+			"ids":        "id in [" + values + "]",
+			"half":       "id in [" + values[:len(values)/2] + "x]",
 			"conditions": many,
 			"chain":      strings.ReplaceAll(many, "or", "and"),
 			"deep":       strings.Repeat("not (host = h and ", search.MaxDepth/2-1) + "host = y" + strings.Repeat(")", search.MaxDepth/2-1),
 		} {
 			n, err := search.Parse(filter)
 			ok(t, err)
-			_, err = x.Resources(t.Context(), ResourceQuery{Type: "instance", Filter: n, Page: Page{Limit: 10}})
-			if err != nil {
-				t.Errorf("%s: %.200v", name, err)
+			for _, history := range []bool{false, true} {
+				_, err = x.Resources(t.Context(), ResourceQuery{Type: "instance", Filter: n, History: history, Page: Page{Limit: 10}})
+				if err != nil {
+					t.Errorf("%s: %.200v", name, err)
+				}
 			}
 		}
 		long := search.Compare{Operator: search.Like, Attribute: "host", Value: strings.Repeat("%a", maxPattern/2)}

@@ -197,7 +197,7 @@ func (x *Index) CreateType(ctx context.Context, t ResourceType) error {
 			columns.WriteString(", " + stored.attributes[i].define())
 		}
 		err = u.define(ctx,
-			"CREATE TABLE "+stored.table(false)+" (id {uuid} NOT NULL PRIMARY KEY"+columns.String()+"){strict}",
+			"CREATE TABLE "+stored.table(false)+" (id {uuid} NOT NULL PRIMARY KEY"+columns.String()+"){clustered}",
 			"CREATE TABLE "+stored.table(true)+" (revision {int} NOT NULL PRIMARY KEY"+columns.String()+"){strict}")
 		for i := range stored.attributes {
 			if err == nil {
@@ -214,10 +214,12 @@ func (a *storedAttribute) define() string {
 	return a.column() + " " + kind
 }
 
-// createIndex makes looking for a value fast: of texts and UUIDs. Others are mostly
-// compared with others than their neighbours, or have few different values.
+// indexed says whether a value is found without looking at all: texts and UUIDs are.
+// Others mostly have few different values, or are compared with what none has.
+func (a *storedAttribute) indexed() bool { return a.Type == String || a.Type == UUID }
+
 func (t *storedType) createIndex(ctx context.Context, u *update, a *storedAttribute) error {
-	if a.Type != String && a.Type != UUID {
+	if !a.indexed() {
 		return nil
 	}
 	return u.define(ctx, fmt.Sprintf("CREATE INDEX %s_%s ON %s (%s)", t.table(false), a.column(), t.table(false), a.column()))

@@ -51,7 +51,7 @@ CREATE TABLE resource (
   started_at     {int} NOT NULL,
   ended_at       {int},
   revision_start {int} NOT NULL
-){strict};
+){clustered};
 CREATE INDEX resource_order ON resource (revision_start, started_at, id);
 CREATE INDEX resource_type_order ON resource (type, revision_start, started_at, id);
 CREATE INDEX resource_creator ON resource (creator);
