@@ -39,7 +39,7 @@ type Options struct {
 	URLPrefix string
 	// CORSOrigins are the origins whose pages may ask, or "*".
 	CORSOrigins []string
-	// Build is the version that the API tells, such as "nepho 1.2".
+	// Build is the version that the API tells. Clients read it as one of Gnocchi.
 	Build string
 	// Now is the time, [time.Now] if nil.
 	Now func() time.Time
@@ -62,7 +62,8 @@ func (o *Options) setDefaults() {
 		o.OperationTimeout = 10 * time.Second
 	}
 	if o.Build == "" {
-		o.Build = "nepho"
+		// Clients read it as Gnocchi's version, and leave out what older ones lack.
+		o.Build = "4.4.2"
 	}
 	if o.Now == nil {
 		o.Now = time.Now

@@ -15,7 +15,8 @@ const (
 
 // ParseTime reads a time: a number (see [ParseNumberTime]), a date or date and time
 // such as 2014-01-01, 2014-01-01 12:12 or 2014-01-01T12:12:34.5+02:00 (UTC without an
-// offset), or a timespan from now: "10 minutes" is in the future, "-2 days" in the past.
+// offset), a timespan from now: "10 minutes" is in the future, "-2 days" in the past, or
+// "now" itself.
 // The error is [ErrTime], [ErrEpoch] or [ErrLate].
 func ParseTime(text string, now time.Time) (int64, error) {
 	text = strings.TrimSpace(text)
@@ -26,6 +27,9 @@ func ParseTime(text string, now time.Time) (int64, error) {
 	}
 	if t, err := ParseNumberTime(text); err != ErrTime {
 		return t, err
+	}
+	if strings.EqualFold(text, "now") {
+		return now.UnixNano(), nil
 	}
 	span, err := parseSpan(text)
 	if err != nil {

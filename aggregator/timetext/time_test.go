@@ -50,6 +50,7 @@ func TestParseTime(t *testing.T) {
 		"1969-12-31T23:30:00-01:00":           at(1970, 1, 1, 0, 30, 0, 0),
 		"10 minutes":                          now.Add(10 * time.Minute).UnixNano(),
 		"-2 days":                             now.Add(-48 * time.Hour).UnixNano(),
+		"now":                                 now.UnixNano(),
 		"- 1h30m":                             now.Add(-90 * time.Minute).UnixNano(),
 		"+0:05:00":                            now.Add(5 * time.Minute).UnixNano(),
 	} {
