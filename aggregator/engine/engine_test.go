@@ -291,8 +291,8 @@ func TestMemoryIsGivenBack(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for ref := range Ref(64) {
 		b.Metric(ref, medium.ID)
-		for i := range 20000 {
-			b.Point(testNow.UnixNano()-int64(20000-i)*10e9, r.Float64())
+		for i := range 8000 {
+			b.Point(testNow.UnixNano()-int64(8000-i)*10e9, r.Float64())
 		}
 	}
 	if _, err := e.Write(t.Context(), &b); err != nil {

@@ -284,7 +284,7 @@ func TestAMonthTakesFewObjects(t *testing.T) {
 		}
 		return n
 	}
-	const days = 32
+	const days = 20
 	blocks := 0
 	for day := range days {
 		before := count("put") + count("replace")
