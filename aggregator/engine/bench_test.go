@@ -150,7 +150,7 @@ func BenchmarkWrite(b *testing.B) {
 // BenchmarkMemory is what a live metric takes in memory at most: just before a checkpoint.
 func BenchmarkMemory(b *testing.B) {
 	for _, metrics := range []int{10000, 100000} {
-		b.Run("", func(b *testing.B) {
+		b.Run(fmt.Sprint(metrics), func(b *testing.B) {
 			for range b.N {
 				h := &head{}
 				a := &applier{head: h}

@@ -17,7 +17,7 @@ type blockSet map[int64][]blockInfo
 type readers struct {
 	cache *objects.Cache
 	ctx   context.Context // of the engine; ends reads
-	limit int64           // bytes
+	limit func() int64    // bytes
 	found func(name string, damage *block.DamageError)
 
 	mu     sync.Mutex
@@ -27,8 +27,12 @@ type readers struct {
 	loads  sync.WaitGroup
 }
 
-// footerLimit is how much memory the footers of open block files take.
-const footerLimit = 64 << 20
+// What the footers of open block files take in memory: footerTotal, and footerMetric for
+// each live metric, which is enough for 64 files that have all metrics.
+const (
+	footerTotal  = 64 << 20
+	footerMetric = 64 * 8
+)
 
 // openBlock is an open file. Its users are counted, and it is closed when there
 // are none and readers gave it up.
@@ -59,7 +63,8 @@ func (r *readers) open(ctx context.Context, info blockInfo) (*openBlock, error) 
 		b.place = r.used.PushFront(b)
 		r.byName[info.Name] = b
 		r.bytes += b.bytes()
-		for last := r.used.Back(); r.bytes > r.limit && last != b.place; last = r.used.Back() {
+		limit := r.limit()
+		for last := r.used.Back(); r.bytes > limit && last != b.place; last = r.used.Back() {
 			r.drop(last.Value.(*openBlock))
 		}
 		r.loads.Go(func() { r.load(b) })

@@ -59,9 +59,11 @@ func (e *Engine) recover(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	e.readers = readers{cache: cache, ctx: e.ctx, limit: footerLimit, byName: map[string]*openBlock{}, found: func(name string, d *block.DamageError) {
-		e.damage(name, d.Offset, d)
-	}}
+	e.readers = readers{
+		cache: cache, ctx: e.ctx, byName: map[string]*openBlock{},
+		limit: func() int64 { return footerTotal + footerMetric*e.head.metrics.Load() },
+		found: func(name string, d *block.DamageError) { e.damage(name, d.Offset, d) },
+	}
 	e.publish()
 	if err := e.loadHead(ctx); err != nil {
 		return err
