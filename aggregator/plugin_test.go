@@ -203,18 +203,18 @@ func TestSamplesToAPI(t *testing.T) {
 // starting.
 func TestStartFails(t *testing.T) {
 	dir := t.TempDir()
-	taken := start(t, "path = '"+filepath.Join(dir, "a")+"'")
+	taken := start(t, "definitions = []\npath = '"+filepath.Join(dir, "a")+"'")
 	f := func(want, toml string) {
 		t.Helper()
 		if _, err := launch(t, toml); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: error %v", toml, err)
 		}
 	}
-	second := "path = '" + filepath.Join(dir, "b") + "'\n"
+	second := "definitions = []\npath = '" + filepath.Join(dir, "b") + "'\n"
 	f("cannot listen for the HTTP API", second+"listen = '"+taken.address+"'")
 	f("cannot load the certificate", second+"tls = { cert = '/nowhere', key = '/nowhere' }")
 	f("cannot reach the index in PostgreSQL", second+"index = 'postgres://nobody:secret@127.0.0.1:1/x?connect_timeout=1'")
-	f("is used by another process", "path = '"+filepath.Join(dir, "a")+"'\nindex = '"+filepath.Join(dir, "other.sqlite")+"'")
+	f("is used by another process", "definitions = []\npath = '"+filepath.Join(dir, "a")+"'\nindex = '"+filepath.Join(dir, "other.sqlite")+"'")
 	if err := os.WriteFile(filepath.Join(dir, "file"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -229,7 +229,7 @@ func TestStartFails(t *testing.T) {
 }
 
 func TestDeletedMetricsArePurged(t *testing.T) {
-	s := start(t, "purge_delay = '1h'")
+	s := start(t, "definitions = []\npurge_delay = '1h'")
 	if err := s.Publish(t.Context(), build(t, func(out *sdk.Builder) { out.On(sdk.Resource{ID: "vm"}).Gauge("cpu_util", "%", 1) })); err != nil {
 		t.Fatal(err)
 	}
@@ -258,7 +258,7 @@ func TestDeletedMetricsArePurged(t *testing.T) {
 	if err := s.Publish(t.Context(), build(t, func(out *sdk.Builder) { out.On(sdk.Resource{ID: "vm"}).Gauge("cpu_util", "%", 2) })); err != nil {
 		t.Fatal(err)
 	}
-	if code, body := get(t, s, "/v1/resource/generic/vm/metric/cpu_util/measures?granularity=60"); code != 200 || !strings.HasSuffix(body, "60.0,2.0]]") {
+	if code, body := get(t, s, "/v1/resource/generic/vm/metric/cpu_util/measures?granularity=300"); code != 200 || !strings.HasSuffix(body, "300.0,2.0]]") {
 		t.Errorf("%d: %s", code, body)
 	}
 }

@@ -406,6 +406,15 @@ func TestUnknownMetersAreDropped(t *testing.T) {
 	if log := r.log.String(); strings.Count(log, "meter=strange") != 2 || strings.Count(log, "\n") != 2 {
 		t.Errorf("log:\n%s", log)
 	}
+	// A name for each request does not fill the log.
+	for n := range 1000 {
+		r.publish(at(1, "vm", fmt.Sprint("request-", n), 1))
+	}
+	r.now = r.now.Add(time.Minute)
+	r.publish(at(1, "vm", "one more", 1))
+	if log := r.log.String(); strings.Count(log, "\n") != maxUnknown+2 || !strings.Contains(log, "count=902") {
+		t.Errorf("log:\n%s", log)
+	}
 }
 
 func TestLateSamplesAreTold(t *testing.T) {

@@ -12,6 +12,8 @@ type teller struct {
 	log  *slog.Logger
 	now  func() time.Time
 	kept map[string]*tally
+	// strange is how many meters no definition names.
+	strange int
 }
 
 // tally is what happened since the log was told.
@@ -71,9 +73,19 @@ func (t *teller) event(eventType, what string, err error) {
 	t.happened("event "+eventType+" "+what, 1, slog.LevelWarn, "an event does not say all that its definition needs", "event_type", eventType, "what", what, "error", err)
 }
 
-// unknown tells once of each meter that no definition names.
+// maxUnknown is of how many meters that no definition names the log hears each by
+// itself.
+const maxUnknown = 100
+
+// unknown tells once of each meter that no definition names; when these are many, how
+// many more.
 func (t *teller) unknown(m *meter) {
-	if m.dropped++; m.dropped == 1 {
-		t.log.Warn("samples of a meter that no definition names are dropped", "meter", m.metric)
+	if m.dropped++; m.dropped > 1 {
+		return
 	}
+	if t.strange++; t.strange <= maxUnknown {
+		t.log.Warn("samples of a meter that no definition names are dropped", "meter", m.metric)
+		return
+	}
+	t.happened("unknown", 1, slog.LevelWarn, "samples of more meters that no definition names are dropped", "meter", m.metric)
 }
