@@ -64,6 +64,10 @@ func (s *store) answer(ctx context.Context, q sdk.Query) ([]*sdk.Batch, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Samples of one time are in this order.
+	slices.SortFunc(metrics, func(a, b asked) int {
+		return cmp.Or(cmp.Compare(a.resource.Original, b.resource.Original), cmp.Compare(a.metric.Name, b.metric.Name), slices.Compare(a.metric.ID[:], b.metric.ID[:]))
+	})
 	var list []asked
 	var queries []engine.Query
 	for _, a := range metrics {
