@@ -23,7 +23,7 @@ import (
 func TestMain(m *testing.M) { sdktest.Main(m, Plugin()) }
 
 func TestConform(t *testing.T) {
-	sdktest.Conform(t, sdktest.Options{Config: "path = ''\nlisten = '127.0.0.1:0'"})
+	sdktest.Conform(t, sdktest.Options{Config: "definitions = []\npath = ''\nlisten = '127.0.0.1:0'"})
 }
 
 // decode reads options as the SDK does.
