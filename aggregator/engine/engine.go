@@ -42,7 +42,7 @@ type Options struct {
 	Checkpoint time.Duration // between two checkpoints; 0: only when asked for
 	HeadLimit  int64         // bytes of points in memory at which a checkpoint is made earlier; 0: none
 	MaxFuture  time.Duration // points that are later than now by more are refused
-	Ship       time.Duration // between two copies of the log to Objects; 0: none
+	Ship       time.Duration // between two copies of the log to Objects, and looks whether another engine took these over; 0: none
 	CacheLimit int64         // bytes of blocks that are kept on local disk when Objects are remote
 	// Alive tells which metrics were not deleted; merges leave out the others. It may
 	// be nil: then all are.
