@@ -13,7 +13,8 @@ import (
 	"strings"
 	"time"
 
-	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
 )
 
 // database is an open SQLite file or a PostgreSQL database.
@@ -23,12 +24,13 @@ type database struct {
 	writers, views *pool
 }
 
-// Sizes of SQLite's page caches, which it fills as it needs them, and what the
-// file of its own log shrinks to when it has grown by more.
+// Sizes of SQLite's page caches, which it fills as it needs them, and of its log: a
+// page that is changed several times until the log is merged into the file is
+// written there once.
 const (
 	writerCache = 32 << 10 // KiB
 	viewCache   = 8 << 10  // KiB
-	logLimit    = 64 << 20 // bytes
+	logPages    = 8 << 10  // of 4 KiB
 )
 
 // openDatabase opens what a URL or a path names.
@@ -40,10 +42,17 @@ func openDatabase(ctx context.Context, where string) (*database, error) {
 }
 
 func openPostgres(ctx context.Context, where string) (*database, error) {
-	db, err := sql.Open("pgx", where)
+	config, err := pgx.ParseConfig(where)
 	if err != nil {
 		return nil, errors.New("cannot open the index: its URL is no URL of PostgreSQL") // the driver's error has the password
 	}
+	// A plan that was made when tables were small is not kept while they grow. None of
+	// the statements is worth to be compiled.
+	settle := func(ctx context.Context, conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, "SET plan_cache_mode = force_custom_plan; SET jit = off")
+		return err
+	}
+	db := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(settle))
 	// Writers wait for views of none and views for writers of none, so that both
 	// may be taken from the same connections.
 	db.SetMaxOpenConns(connections)
@@ -81,7 +90,8 @@ func openSQLite(ctx context.Context, path string) (*database, error) {
 	// With synchronous=NORMAL a transaction would be durable only at the next
 	// checkpoint of SQLite's log: a metric whose points were acknowledged, and are in
 	// the engine's log, could be gone after a loss of power.
-	writer := open("synchronous(full)", fmt.Sprintf("cache_size(-%d)", writerCache), fmt.Sprintf("journal_size_limit(%d)", logLimit))
+	writer := open("synchronous(full)", fmt.Sprintf("cache_size(-%d)", writerCache),
+		fmt.Sprintf("wal_autocheckpoint(%d)", logPages), fmt.Sprintf("journal_size_limit(%d)", 2*4096*logPages))
 	view := open("query_only(on)", fmt.Sprintf("cache_size(-%d)", viewCache))
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the index: %w", err)

@@ -197,7 +197,7 @@ func (x *Index) CreateType(ctx context.Context, t ResourceType) error {
 			columns.WriteString(", " + stored.attributes[i].define())
 		}
 		err = u.define(ctx,
-			"CREATE TABLE "+stored.table(false)+" (id {uuid} NOT NULL PRIMARY KEY"+columns.String()+"){clustered}",
+			"CREATE TABLE "+stored.table(false)+" (id {uuid} NOT NULL PRIMARY KEY"+columns.String()+"){strict}",
 			"CREATE TABLE "+stored.table(true)+" (revision {int} NOT NULL PRIMARY KEY"+columns.String()+"){strict}")
 		for i := range stored.attributes {
 			if err == nil {

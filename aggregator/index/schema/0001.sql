@@ -22,7 +22,8 @@ CREATE TABLE rule (
   policy  {int} NOT NULL REFERENCES policy (id)
 ){strict};
 
--- Who made things. There are few of them, and many things.
+-- Who made things. There are few of them, and many things, so that these refer to
+-- them by number. None is ever deleted.
 CREATE TABLE creator (
   id         {key},
   name       {text} NOT NULL UNIQUE,
@@ -45,13 +46,13 @@ CREATE TABLE resource (
   id             {uuid} NOT NULL PRIMARY KEY,
   type           {int} NOT NULL REFERENCES resource_type (id),
   original       {text} NOT NULL,
-  creator        {int} REFERENCES creator (id),
+  creator        {int},
   user_id        {text},
   project_id     {text},
   started_at     {int} NOT NULL,
   ended_at       {int},
   revision_start {int} NOT NULL
-){clustered};
+){strict};
 CREATE INDEX resource_order ON resource (revision_start, started_at, id);
 CREATE INDEX resource_type_order ON resource (type, revision_start, started_at, id);
 CREATE INDEX resource_creator ON resource (creator);
@@ -63,7 +64,7 @@ CREATE TABLE resource_history (
   id             {uuid} NOT NULL,
   type           {int} NOT NULL REFERENCES resource_type (id),
   original       {text} NOT NULL,
-  creator        {int} REFERENCES creator (id),
+  creator        {int},
   user_id        {text},
   project_id     {text},
   started_at     {int} NOT NULL,
@@ -80,7 +81,7 @@ CREATE TABLE metric (
   id         {uuid} NOT NULL UNIQUE,
   name       {text},
   unit       {text},
-  creator    {int} REFERENCES creator (id),
+  creator    {int},
   policy     {int} NOT NULL REFERENCES policy (id),
   resource   {uuid} REFERENCES resource (id),
   created_at {int} NOT NULL,
