@@ -43,14 +43,25 @@ const poisonous = 3
 
 // call makes a call that gives the suspect to the plugin.
 func (s *suspect) call(ctx context.Context, c *caller, do func(ctx context.Context, life *supervisor.Life) error) error {
-	return c.call(ctx, func(ctx context.Context, life *supervisor.Life) error {
-		leave, err := c.instance.Enter(ctx, s.alone)
-		if err != nil {
+	leave := func() {}
+	err := c.call(ctx, func(ctx context.Context, life *supervisor.Life) error {
+		var err error
+		if leave, err = c.instance.Enter(ctx, s.alone); err != nil {
+			leave = func() {}
 			return errNoTurn
 		}
-		defer leave()
+		// Another may have ended the process before it left.
+		select {
+		case <-life.Done():
+			return errGone
+		default:
+		}
 		return do(ctx, life)
 	})
+	// Only now, when it is known whether this ended the process: whoever is next
+	// would be blamed for it.
+	leave()
+	return err
 }
 
 // ended notes that the process ended during a call, and tells whether that is
@@ -74,6 +85,9 @@ var errHung = errors.New("the plugin's process was ended because it hangs")
 
 // errNoTurn says that other calls to the process went on all the time.
 var errNoTurn = errors.New("other calls to the plugin took all the time")
+
+// errGone says that the process ended before the call.
+var errGone = errors.New("the plugin's process ended before the call")
 
 // errTooLarge says that the answer does not fit into a message.
 var errTooLarge = errors.New("too large for the connection")
@@ -104,7 +118,7 @@ func (c *caller) call(ctx context.Context, do func(ctx context.Context, life *su
 		return nil
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case errors.Is(err, errNoTurn) || errors.Is(err, errBlocked):
+	case errors.Is(err, errNoTurn) || errors.Is(err, errBlocked) || errors.Is(err, errGone):
 		return fmt.Errorf("%w: %w", errLate, err) // not the plugin's fault
 	case within.Err() == nil && status.Code(err) == codes.DeadlineExceeded:
 		c.missed = 0 // it kept to its time
