@@ -20,6 +20,9 @@ import (
 // of a million, a page of a thousand is found after fifty thousand in their order.
 const adviceLimit = 20_000
 
+// maxCandidates is how many conditions are counted at most.
+const maxCandidates = 8
+
 // maxAdviceValues is how many values of a list are said twice in each of the two
 // parts of a list of history: SQLite takes 32,766 in all.
 const maxAdviceValues = 5000
@@ -37,6 +40,9 @@ func (l *listing) advise(ctx context.Context, s *session) error {
 		candidates = append(candidates, c)
 	}
 	for _, n := range conjunction(l.q.Filter) {
+		if len(candidates) == maxCandidates {
+			break
+		}
 		c, err := l.candidate(n)
 		if err != nil {
 			return err

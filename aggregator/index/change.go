@@ -511,11 +511,11 @@ func (x *Index) deleteRow(ctx context.Context, u *update, r *row) error {
 }
 
 // DeleteResources deletes the resources that a query selects, all of them, whatever
-// its page says, and gives how many there were. It does so in transactions of a
-// thousand: when it fails, some are deleted.
+// its page says, and gives how many there were. It does so in several transactions,
+// so that others need not wait: when it fails, some are deleted.
 func (x *Index) DeleteResources(ctx context.Context, q ResourceQuery) (int, error) {
 	q.History = false
-	q.Page = Page{Limit: 1000}
+	q.Page = Page{Limit: 500}
 	deleted := 0
 	for {
 		n, removed := 0, 0

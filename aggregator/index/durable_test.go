@@ -119,6 +119,7 @@ func check(x *Index) error {
 }
 
 func TestSnapshot(t *testing.T) {
+	t.Parallel()
 	ctx := t.Context()
 	x := open(t, filepath.Join(t.TempDir(), "index.db"))
 	before := x.Changes()

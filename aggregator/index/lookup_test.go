@@ -153,6 +153,7 @@ func TestLookupDuringChanges(t *testing.T) {
 
 // Random changes of a table, beside a plain map.
 func TestTable(t *testing.T) {
+	t.Parallel()
 	r := random(1)
 	hashes := map[string]func(engine.Ref) uint64{
 		"spread": newCache(1).byRef.hash,
@@ -213,6 +214,7 @@ func TestTable(t *testing.T) {
 }
 
 func TestTextsAreBounded(t *testing.T) {
+	t.Parallel()
 	texts := &texts{}
 	for n := range 3 * maxTexts {
 		same(t, texts.same(fmt.Sprint(n)), fmt.Sprint(n))
@@ -235,6 +237,7 @@ func TestCachedAllocatesNothing(t *testing.T) {
 // Another process's changes show when the memory's part was dropped, and its
 // policies are known before they are used.
 func TestTwoProcesses(t *testing.T) {
+	t.Parallel()
 	where := server.Database()
 	x, y := open(t, where), open(t, where)
 	ctx := t.Context()
@@ -264,6 +267,7 @@ func TestTwoProcesses(t *testing.T) {
 
 // An index outlives its server.
 func TestPostgreSQLRestart(t *testing.T) {
+	t.Parallel()
 	s := parts.PostgreSQL(t)
 	x := open(t, s.Database())
 	ctx := t.Context()

@@ -40,6 +40,7 @@ func TestMain(m *testing.M) {
 
 // both runs a test on each database.
 func both(t *testing.T, f func(t *testing.T, x *Index)) {
+	t.Parallel()
 	for _, name := range []string{"sqlite", "postgres"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

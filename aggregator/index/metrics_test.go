@@ -143,7 +143,7 @@ func TestMetricLists(t *testing.T) {
 			}
 			return text
 		}
-		for range 100 {
+		for range 60 {
 			q := MetricQuery{Deleted: r.IntN(5) == 0}
 			if r.IntN(3) == 0 {
 				q.Name = ptr([]string{"", "a", "ü", "z\x00"}[r.IntN(4)])

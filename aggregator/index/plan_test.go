@@ -31,6 +31,7 @@ func plan(t *testing.T, s *session, query string, args ...any) string {
 // No statement that is used again and again goes through a whole table in SQLite
 // that may be large.
 func TestStatementsUseIndexes(t *testing.T) {
+	t.Parallel()
 	ctx := t.Context()
 	x := open(t, where(t, "sqlite"))
 	instances(t, x)
@@ -91,6 +92,7 @@ func TestStatementsUseIndexes(t *testing.T) {
 
 // Lists begin in SQLite with what selects least, or in their order.
 func TestListsUseIndexes(t *testing.T) {
+	t.Parallel()
 	ctx := t.Context()
 	x := open(t, where(t, "sqlite"))
 	instances(t, x)

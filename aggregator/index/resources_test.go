@@ -202,11 +202,11 @@ func TestDeleteManyResources(t *testing.T) {
 	both(t, func(t *testing.T, x *Index) {
 		ctx := t.Context()
 		var wanted []Wanted
-		for n := range 1100 {
+		for n := range 600 {
 			wanted = append(wanted, Wanted{Resource: Resource{ID: id(n), Type: Generic}})
 		}
 		must(x.EnsureResources(ctx, wanted))(t)
-		same(t, must(x.DeleteResources(ctx, ResourceQuery{Type: Generic}))(t), 1100)
+		same(t, must(x.DeleteResources(ctx, ResourceQuery{Type: Generic}))(t), 600)
 		same(t, must(x.DeleteResources(ctx, ResourceQuery{Type: Generic}))(t), 0)
 	})
 }
