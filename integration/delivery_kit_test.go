@@ -33,9 +33,10 @@ func arrived(samples []sdk.Sample) map[int]int {
 	return n
 }
 
-// last is the number up to which a generator finished polls.
+// last is the number up to which a generator finished polls, one at least.
 func last(t *testing.T, a *Agent, generator string) int {
 	t.Helper()
+	awaitNumber(t, a, generator, 1)
 	text, err := os.ReadFile(a.Path("data", "state", "pollster", generator, "last-number"))
 	if err != nil {
 		t.Fatal(err)

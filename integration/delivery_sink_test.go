@@ -65,7 +65,6 @@ func TestInfluxDBKilledPausedRestarted(t *testing.T) {
 	db := parts.InfluxDB(t)
 	a := StartAgent(t, influx(db.URL))
 	step := 3_000
-	awaitNumber(t, a, "generator", 1)
 	next := func() {
 		awaitNumber(t, a, "generator", last(t, a, "generator")+step)
 		addsUp(t, a)
