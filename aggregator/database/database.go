@@ -1,0 +1,137 @@
+// Package database keeps tables in an SQLite file or in a PostgreSQL database, by one
+// code path: what a plugin has to remember beyond samples goes through it. It opens
+// and closes (open.go), runs transactions and tries them again (database.go), runs
+// statements (session.go), inserts many rows at once (insert.go), brings schemas up
+// to date (migrate.go), and says what an error means (errors.go).
+//
+// Statements are written once, in the SQL that both understand, with ? as the
+// placeholder and without any other question mark. What differs in schemas stands in
+// braces; see [DB.Migrate].
+//
+// What Write was asked for is on disk when it returns nil, also after a loss of power,
+// as far as the server of PostgreSQL is set up so.
+package database
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+)
+
+// DB is an open database. Its methods may be called concurrently.
+type DB struct {
+	*dialect
+	path           string // of SQLite's file
+	writers, views *pool
+	reads, changes access
+	retry          func(error) bool
+	attempts       int
+	closing        sync.Once
+	closed         error
+}
+
+// Options of [Open].
+type Options struct {
+	// URL is postgres://..., or the path of a SQLite file, which is made with access
+	// for its owner only.
+	URL string
+	// What names what is kept in errors and the log, such as "the index".
+	What string
+	// Log is told when the database goes away and when it is back; nil: nobody is.
+	Log *slog.Logger
+	// Connections is the most of them to PostgreSQL, and the most views of SQLite; 0
+	// is 16 and twice the number of CPUs, which they are taken for.
+	Connections int
+	// WriterCache and ViewCache are the most bytes of SQLite's pages that the
+	// connection that writes, and each of those that read, keeps in memory; 0 is 32
+	// and 8 MiB. LogSize is how long its log gets before it is merged into the file: a
+	// page that is changed several times until then is written there once; 0 is 32 MiB.
+	WriterCache, ViewCache, LogSize int
+	// Again, if set, reports further errors after which a transaction is tried again
+	// at once.
+	Again func(error) bool
+}
+
+// Shared reports whether other processes may change the database: PostgreSQL.
+func (d *DB) Shared() bool { return d.shared }
+
+// Path is the absolute path of SQLite's file, "" of PostgreSQL.
+func (d *DB) Path() string { return d.path }
+
+// Close closes the database, after what is under way. Only its first call does
+// anything, others give the same error.
+func (d *DB) Close() error {
+	d.closing.Do(func() {
+		d.closed = d.writers.close()
+		if d.views != d.writers {
+			d.closed = errors.Join(d.closed, d.views.close())
+		}
+	})
+	return d.closed
+}
+
+// Write calls f in a transaction that writes. f is called again, from its beginning,
+// when others were in the way or the server was restarted, so that what it leaves
+// behind elsewhere has to be set anew each time. An error of f undoes the transaction
+// and is given back. The error wraps [ErrUnavailable] where the database is away; a
+// transaction whose last statement was under way by then may have been made.
+func (d *DB) Write(ctx context.Context, f func(*Session) error) error {
+	return d.try(ctx, d.writers, &d.changes, func(s *Session) error { return s.transact(ctx, d.begin, f) })
+}
+
+// View calls f in a transaction that shows one state of the database and does not
+// write. It waits for no writer. f may be called again, as by [DB.Write].
+func (d *DB) View(ctx context.Context, f func(*Session) error) error {
+	return d.try(ctx, d.views, &d.reads, func(s *Session) error { return s.transact(ctx, d.view, f) })
+}
+
+// Read calls f without a transaction, for a single statement that reads. f may be
+// called again, as by [DB.Write].
+func (d *DB) Read(ctx context.Context, f func(*Session) error) error {
+	return d.try(ctx, d.views, &d.reads, f)
+}
+
+// try calls f with a connection, again if that may help at once.
+func (d *DB) try(ctx context.Context, p *pool, a *access, f func(*Session) error) error {
+	for attempt := 1; ; attempt++ {
+		err := p.with(ctx, f)
+		switch {
+		case err == nil:
+			a.given()
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err() // which drivers have other words for
+		case attempt < d.attempts && (errors.Is(err, ErrAgain) || d.again(err) || d.retry != nil && d.retry(err)):
+		case d.away(err):
+			return a.lost(err)
+		default:
+			return err
+		}
+	}
+}
+
+func (s *Session) transact(ctx context.Context, begin string, f func(*Session) error) error {
+	if _, err := s.Exec(ctx, begin); err != nil {
+		return err
+	}
+	// From here on the connection has to leave the transaction, also when the one who
+	// asked is gone.
+	always := context.WithoutCancel(ctx)
+	done := false
+	defer func() {
+		if !done {
+			if _, err := s.Exec(always, "ROLLBACK"); err != nil {
+				s.broken = true
+			}
+		}
+	}()
+	if err := f(s); err != nil {
+		return err
+	}
+	if _, err := s.Exec(always, "COMMIT"); err != nil {
+		return err
+	}
+	done = true
+	return nil
+}
