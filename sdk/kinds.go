@@ -112,6 +112,9 @@ type Host interface {
 	Deliver(ctx context.Context, fill func(out *Builder) error, settled func(error)) error
 	// Query asks the storage instance of the given name.
 	Query(ctx context.Context, storage string, q Query) iter.Seq2[*Batch, error]
+	// Series is for asking the storage instance of the given name by series, if it is a
+	// [SeriesStorage]. Whether it is, and is there, the first question shows.
+	Series(storage string) SeriesReader
 }
 
 // Starter is implemented by plugins of any kind that have something to do before

@@ -324,3 +324,6 @@ func (p *parts) forget() {
 	defer p.mu.Unlock()
 	p.settled = nil
 }
+
+// Series implements [Host].
+func (l *listening) Series(storage string) SeriesReader { return noSeries{storage} }
