@@ -149,8 +149,8 @@ func (u *update) place() string {
 
 // saveRow writes what a resource has become.
 func (u *update) saveRow(ctx context.Context, t *storedType, r *row) error {
-	_, err := u.exec(ctx, "UPDATE resource SET user_id = ?, project_id = ?, started_at = ?, ended_at = ?, revision_start = ? WHERE id = ?",
-		r.User, r.Project, r.Started.UnixMicro(), microsOrNil(r.Ended), r.RevisionStart.UnixMicro(), u.dialect.id(r.ID))
+	_, err := u.exec(ctx, "UPDATE resource SET type = ?, user_id = ?, project_id = ?, started_at = ?, ended_at = ?, revision_start = ? WHERE id = ?",
+		t.id, r.User, r.Project, r.Started.UnixMicro(), microsOrNil(r.Ended), r.RevisionStart.UnixMicro(), u.dialect.id(r.ID))
 	if err == nil && len(t.attributes) > 0 {
 		var set []string
 		var args []any
@@ -333,6 +333,8 @@ type Change struct {
 	ReplaceMetrics bool           // metrics that are neither attached nor created are detached
 	Attach         map[string]uuid.UUID
 	Create         []NewMetric
+
+	becomes *storedType // of a generic resource; nil: it stays as it is
 }
 
 // apply changes a resource, and reports whether that made a difference.
@@ -426,17 +428,27 @@ func (x *Index) changeRow(ctx context.Context, u *update, r *row, c *Change) (bo
 	if err != nil {
 		return false, err
 	}
-	before := project(r)
+	was, before := t, project(r)
+	becomes := c.becomes != nil && r.Type == Generic
+	if becomes {
+		t = c.becomes
+	}
 	changed, err := c.apply(t, r)
-	if err != nil || !changed {
+	if err != nil || !changed && !becomes {
 		return false, err
 	}
-	if r.RevisionStart, err = u.saveRevision(ctx, t, r); err != nil {
+	if r.RevisionStart, err = u.saveRevision(ctx, was, r); err != nil {
 		return false, err
 	}
 	if project(r) != before {
 		if err := x.forgetMetricsOf(ctx, u, r.ID); err != nil {
 			return false, err
+		}
+	}
+	if becomes {
+		r.Type, r.typeID = t.name, t.id
+		if err := t.insertAttributes(ctx, u, []*row{r}); err != nil {
+			return false, fmt.Errorf("cannot change the type of a resource: %w", err)
 		}
 	}
 	return true, u.saveRow(ctx, t, r)

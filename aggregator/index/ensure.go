@@ -15,7 +15,8 @@ import (
 type Wanted struct {
 	// Resource has ID, Original, Type and Creator. User, Project, Ended and those
 	// attributes that are nil stay as they are. Started is for a new one; the zero
-	// time is now.
+	// time is now. One that is [Generic] so far becomes one of Type, in a new revision;
+	// Type Generic is satisfied by any.
 	Resource Resource
 	// Metrics have Name, and for new ones Unit, Policy ("" by rule) and Labels;
 	// their creator is the resource's.
@@ -27,9 +28,9 @@ type Ensured struct {
 	Entries          []*Entry // in the order of the wanted metrics; nil for one that could not be made
 	Created, Changed bool     // the resource
 	// Err says what could not be done: an attribute is not of its type (nothing of
-	// this resource is done then), the resource is of another type (its metrics are
-	// made nevertheless), a metric's policy is unknown (other metrics are made). It
-	// joins several.
+	// this resource is done then), the resource is of another type or can't become one
+	// of it (its metrics are made nevertheless), a metric's policy is unknown (other
+	// metrics are made). It joins several.
 	Err error
 }
 
@@ -229,9 +230,9 @@ func (e *ensurer) readTypes(ctx context.Context, s *session, lock string) error 
 func (e *ensurer) compare(j *job, r *row) {
 	j.row, j.differs, j.missing = r, false, false
 	t := e.types[j.Type]
-	if r != nil && r.Type != j.Type {
-		// Its points are not to be lost for that.
-		j.fail(&InvalidError{fmt.Sprintf("resource %s is of type %s, not %s", j.ID, r.Type, j.Type)})
+	becomes := r != nil && r.Type == Generic && j.Type != Generic
+	if r != nil && r.Type != j.Type && j.Type != Generic && !becomes {
+		j.failType(r)
 		return
 	}
 	given := maps.Clone(j.Resource.Attributes)
@@ -240,13 +241,16 @@ func (e *ensurer) compare(j *job, r *row) {
 	if t == nil {
 		err = &NotFoundError{KindResourceType, j.Type}
 	} else {
-		j.attributes, err = t.convert(given, r == nil)
+		j.attributes, err = t.convert(given, r == nil || becomes)
 	}
-	if err != nil {
+	switch {
+	case err != nil && becomes:
+		j.fail(err) // it stays generic
+		return
+	case err != nil:
 		j.refuse(err)
 		return
-	}
-	if r == nil {
+	case r == nil:
 		return
 	}
 	j.change = Change{Attributes: j.attributes}
@@ -264,6 +268,15 @@ func (e *ensurer) compare(j *job, r *row) {
 	if j.differs, err = j.change.apply(t, &trial); err != nil {
 		j.refuse(err)
 	}
+	if becomes && err == nil {
+		j.change.becomes, j.differs = t, true
+	}
+}
+
+// failType notes that a resource is of another type. Its points are not to be lost
+// for that, so its metrics are made.
+func (j *job) failType(r *row) {
+	j.fail(&InvalidError{fmt.Sprintf("resource %s is of type %s, not %s", j.ID, r.Type, j.Type)})
 }
 
 // refuse gives up a resource and its metrics.
@@ -310,6 +323,10 @@ func (e *ensurer) changeResources(ctx context.Context, u *update) (err error) {
 	changed := map[*row]bool{}
 	for _, j := range e.jobs {
 		if !j.differs && !changed[j.row] {
+			continue
+		}
+		if t := j.change.becomes; t != nil && j.row.Type != Generic && j.row.Type != t.name {
+			j.failType(j.row) // another job for it came first
 			continue
 		}
 		changed[j.row] = true // so that of several about one resource the last wins

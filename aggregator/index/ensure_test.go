@@ -56,9 +56,10 @@ func TestEnsureResourcesTellsOfEach(t *testing.T) {
 		ctx := t.Context()
 		ok(t, x.CreateType(ctx, ResourceType{"t", map[string]Attribute{"a": {Type: Number, Required: true}}}))
 		ok(t, x.DeleteRule(ctx, "default"))
-		must(x.CreateResource(ctx, &Resource{ID: id(1), Type: Generic}, nil, nil))(t)
+		ok(t, x.CreateType(ctx, ResourceType{Name: "u"}))
+		must(x.CreateResource(ctx, &Resource{ID: id(1), Type: "u"}, nil, nil))(t)
 		wanted := []Wanted{
-			{Resource{ID: id(1), Type: "t", Attributes: map[string]any{"a": 1}}, []NewMetric{{Name: "m", Policy: "low"}}}, // is generic
+			{Resource{ID: id(1), Type: "t", Attributes: map[string]any{"a": 1}}, []NewMetric{{Name: "m", Policy: "low"}}}, // is of type u
 			{Resource{ID: id(2), Type: "t", Attributes: map[string]any{"a": "x"}}, []NewMetric{{Name: "m", Policy: "low"}}},
 			{Resource{ID: id(3), Type: "t"}, []NewMetric{{Name: "m", Policy: "low"}}},
 			{Resource{ID: id(4), Type: "none"}, nil},
@@ -69,7 +70,7 @@ func TestEnsureResourcesTellsOfEach(t *testing.T) {
 			{Resource{ID: id(9), Type: "t", Attributes: map[string]any{"a": 1}}, []NewMetric{{Name: "m", Policy: "low"}}},
 		}
 		reasons := []string{
-			"resource " + id(1).String() + " is of type generic, not t",
+			"resource " + id(1).String() + " is of type u, not t",
 			"expected Real for attribute a of resource type t",
 			"resource type t requires the attribute a",
 			"Resource type none does not exist",
@@ -104,6 +105,71 @@ func TestEnsureResourcesTellsOfEach(t *testing.T) {
 		_, err := x.Resource(ctx, Generic, id(2))
 		var missing *NotFoundError
 		same(t, errors.As(err, &missing), true)
+	})
+}
+
+// A resource that nothing was known of becomes one of a type; what it was stays in the
+// history of generic ones.
+func TestEnsureResourcesChangesGeneric(t *testing.T) {
+	both(t, func(t *testing.T, x *Index) {
+		ctx := t.Context()
+		clock(x)
+		instances(t, x)
+		ok(t, x.CreateType(ctx, ResourceType{"strict", map[string]Attribute{"a": {Type: String, Required: true}}}))
+		ensure := func(wanted ...Wanted) []Ensured {
+			t.Helper()
+			return must(x.EnsureResources(ctx, wanted))(t)
+		}
+		want := func(n int, typ string, attributes map[string]any, metric string) Wanted {
+			return Wanted{Resource{ID: id(n), Type: typ, Attributes: attributes}, []NewMetric{{Name: metric}}}
+		}
+		first := ensure(want(1, Generic, nil, "m"))[0].Entries[0]
+		got := ensure(want(1, "instance", map[string]any{"host": "h"}, "m"))[0]
+		same(t, []any{got.Changed, got.Err, got.Entries[0]}, []any{true, error(nil), first})
+		same(t, must(x.Resource(ctx, "instance", id(1)))(t).Attributes["host"], "h")
+		ensure(want(1, "instance", map[string]any{"host": "i"}, "m"))
+		before := x.Changes()
+		for range 2 { // a generic one is wanted again, by a sample of which nothing is known
+			same(t, ensure(want(1, Generic, nil, "m"))[0], Ensured{Entries: []*Entry{first}})
+		}
+		same(t, x.Changes(), before)
+
+		history := func(typ string) (types []string) {
+			for _, r := range must(x.History(ctx, typ, id(1), Page{Limit: 10}))(t) {
+				types = append(types, fmt.Sprint(r.Type, r.Attributes["host"]))
+			}
+			return types
+		}
+		same(t, history(Generic), []string{"generic<nil>", "instance<nil>", "instance<nil>"})
+		same(t, history("instance"), []string{"instanceh", "instancei"})
+		all := must(x.Resources(ctx, ResourceQuery{Type: Generic, History: true, Details: true, Page: Page{Limit: 10}}))(t)
+		same(t, []any{len(all), all[0].Type, all[1].Attributes["host"]}, []any{3, Generic, "h"})
+
+		// Without what the type requires it stays generic, and gets its metrics.
+		ensure(want(2, Generic, nil, "m"))
+		got = ensure(want(2, "strict", nil, "n"))[0]
+		same(t, []any{fmt.Sprint(got.Err), got.Entries[0] != nil}, []any{"resource type strict requires the attribute a", true})
+		got = ensure(want(2, "none", nil, "o"))[0]
+		same(t, []any{fmt.Sprint(got.Err), got.Entries[0] != nil}, []any{"Resource type none does not exist", true})
+		same(t, must(x.Resource(ctx, Generic, id(2)))(t).Type, Generic)
+		ensure(want(2, "strict", map[string]any{"a": "b"}, "n"))
+		same(t, must(x.Resource(ctx, "strict", id(2)))(t).Attributes["a"], "b")
+
+		// Of two types in one go the first counts.
+		for n := 3; n <= 4; n++ {
+			if n == 4 {
+				ensure(want(n, Generic, nil, "m"))
+			}
+			list := ensure(want(n, Generic, nil, "m"), want(n, "instance", map[string]any{"host": "h"}, "m"), want(n, "strict", map[string]any{"a": "b"}, "m"),
+				want(n, "instance", map[string]any{"host": "i"}, "m"))
+			same(t, []any{list[0].Err, list[1].Err, fmt.Sprint(list[2].Err), list[3].Err},
+				[]any{error(nil), error(nil), "resource " + id(n).String() + " is of type instance, not strict", error(nil)})
+			same(t, must(x.Resource(ctx, "instance", id(n)))(t).Attributes["host"], "i")
+		}
+		for _, typ := range []string{"instance", "strict"} {
+			must(x.DeleteResources(ctx, ResourceQuery{Type: typ}))(t)
+			ok(t, x.DeleteType(ctx, typ))
+		}
 	})
 }
 
