@@ -211,6 +211,10 @@ func (a *Agent) Stop() {
 	}
 }
 
+// CPU is the processor time, user and system, of the agent that ended last, with
+// that of its plugins.
+func (a *Agent) CPU() time.Duration { return a.end.UserTime() + a.end.SystemTime() }
+
 // Kill9 ends the agent without its cooperation.
 func (a *Agent) Kill9() {
 	a.tb.Helper()

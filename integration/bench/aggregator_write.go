@@ -2,31 +2,37 @@ package main
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nephoscope/nepho/integration"
 	"github.com/nephoscope/nepho/integration/parts"
 )
 
-// benchCheckpoint is far more often than in use, so that windows are closed and
-// written to blocks while it is measured.
-const benchCheckpoint = 10 * time.Second
-
 // load is a way in which measures come.
 type load struct {
-	name              string
-	metrics, points   int // of a request
-	requests          int
-	all               int // metrics in turn
-	step              time.Duration
-	must              float64
-	gnocchi, victoria bool // peers that can be asked the same in a time that one waits for
+	name            string
+	metrics, points int // of a request
+	turns           int // requests with new points of the same metrics
+	step            time.Duration
+	must            float64
+	gnocchi         int  // requests that one waits for; 0: it is not asked
+	victoria        bool // is asked the same
 }
 
+// allMetrics is those of all requests, in turn.
+const allMetrics = 10_000
+
+// requests is how many it takes until all metrics had all turns.
+func (l load) requests() int { return allMetrics / l.metrics * l.turns }
+
+// span is how much time the points of a metric cover: whole hours.
+func (l load) span() time.Duration { return time.Duration(l.turns*l.points) * l.step }
+
 var loads = []load{
-	{"batch: 100 metrics x 60 points a request", 100, 60, 2400, 10_000, 10 * time.Second, 6e6, true, true},
-	{"live: 10,000 metrics x 1 point a request", 10_000, 1, 360, 10_000, 10 * time.Second, 2.5e6, false, true},
-	{"live: 100 metrics x 1 point a request", 100, 1, 6000, 10_000, 10 * time.Second, 0.4e6, true, false},
+	{"batch: 100 metrics x 60 points a request", 100, 60, 12, 10 * time.Second, 6e6, 240, true},
+	{"live: 10,000 metrics x 1 point a request", 10_000, 1, 720, 10 * time.Second, 2.5e6, 0, true},
+	{"live: 100 metrics x 1 point a request", 100, 1, 360, 10 * time.Second, 0.4e6, 600, false},
 }
 
 // measures writes in several ways; the time counts from the first request until
@@ -35,10 +41,7 @@ func measures(b *bench, tb parts.TB) {
 	for _, l := range loads {
 		var rates []float64
 		for range b.runs {
-			s := startAggregator(tb, benchCheckpoint)
-			s.makeMetrics(tb, "bench", l.all, "medium")
-			rates = append(rates, b.send(tb, s, l))
-			s.agent.Stop()
+			rates = append(rates, b.aggregate(tb, l))
 		}
 		var peers []peer
 		if b.peers && l.victoria {
@@ -50,15 +53,15 @@ func measures(b *bench, tb parts.TB) {
 			})
 			peers = append(peers, newPeer(victoriaName, err, theirs))
 		}
-		if b.peers && l.gnocchi {
-			// A tenth of the work is enough to wait for.
-			few := l
-			few.requests, few.all = l.requests/10, l.all/10
+		if b.peers && l.gnocchi > 0 {
 			var theirs float64
 			err := b.attempt(nil, func(tb parts.TB) {
 				s := b.startGnocchi(tb)
-				s.makeMetrics(tb, "bench", few.all, "medium")
-				theirs = b.send(tb, s, few)
+				s.makeMetrics(tb, "bench", allMetrics/10, "medium")
+				cpu := s.cpu()
+				s.send(tb, l, l.gnocchi)
+				s.drained(b, tb)
+				theirs = float64(l.gnocchi*l.metrics*l.points) / (s.cpu() - cpu).Seconds()
 			})
 			peers = append(peers, peer{gnocchiName, theirs, err})
 		}
@@ -66,26 +69,44 @@ func measures(b *bench, tb parts.TB) {
 	}
 }
 
-// send sends a load and gives the measures per second of processor time.
-func (b *bench) send(tb parts.TB, s *store, l load) float64 {
+// send sends requests of a load, and gives when the points of the last turn end.
+func (s *store) send(tb parts.TB, l load, requests int) time.Time {
 	tb.Helper()
-	walks := newSeries(hundredths, l.all)
-	turns := l.all / l.metrics // requests until a metric's turn comes again
-	begin := time.Now().Add(-time.Duration(l.requests/turns*l.points) * l.step).Truncate(time.Hour)
-	cpu, begun := s.cpu(), time.Now()
-	for i := range l.requests {
-		from, at := i%turns*l.metrics, begin.Add(time.Duration(i/turns*l.points)*l.step)
+	walks := newSeries(hundredths, len(s.ids))
+	turns := len(s.ids) / l.metrics // requests until a metric's turn comes again
+	at := time.Now().Add(-l.span() - time.Hour).Truncate(time.Hour)
+	for i := range requests {
+		from := i % turns * l.metrics
 		s.post(tb, walks.body(s.ids, from, from+l.metrics, at, l.step, l.points))
+		if from+l.metrics == len(s.ids) {
+			at = at.Add(time.Duration(l.points) * l.step)
+		}
 	}
-	took := time.Since(begun)
-	if s.agent != nil {
-		b.pause(tb, benchCheckpoint+5*time.Second) // until all is in blocks that can be
-	} else {
-		s.drained(b, tb)
+	return at
+}
+
+// aggregate gives the measures per second of processor time that an aggregator takes until
+// the windows of all of them are in block files. It makes these when it is stopped, as
+// it does every two hours when it runs: so each run is about as many points as one checkpoint has.
+func (b *bench) aggregate(tb parts.TB, l load) float64 {
+	tb.Helper()
+	s := startAggregator(tb, 24*time.Hour)
+	s.makeMetrics(tb, "bench", allMetrics, "medium")
+	cpu, begun := s.cpu(), time.Now()
+	end := s.send(tb, l, l.requests())
+	// The last windows close when points come that are later.
+	s.post(tb, newSeries(hundredths, allMetrics).body(s.ids, 0, allMetrics, end, l.step, 1))
+	took, pss, taken := time.Since(begun), s.pss(), s.cpu()-cpu
+	s.agent.Stop()
+	used := s.agent.CPU() - cpu
+	windows := allMetrics * int(l.span()/time.Minute+l.span()/time.Hour)
+	out, _, code := s.agent.Run("aggregator", "verify")
+	if code != 0 || !strings.Contains(out, fmt.Sprintf(" %d windows", windows)) {
+		tb.Fatalf("there are not %d windows in block files: %s", windows, out)
 	}
-	used := s.cpu() - cpu
-	n := float64(l.requests * l.metrics * l.points)
-	b.say("  %s: %.2f M measures/CPU-s, sent in %.1f s, %.0f MiB (load average %s)", l.name, n/used.Seconds()/1e6, took.Seconds(), s.pss(), loadAverage())
+	n := float64(l.requests()*l.metrics*l.points + allMetrics)
+	b.say("  %s: %.2f M measures/CPU-s, %.2f M before windows are made, sent in %.1f s, %.0f MiB (load average %s)",
+		l.name, n/used.Seconds()/1e6, n/taken.Seconds()/1e6, took.Seconds(), pss, loadAverage())
 	return n / used.Seconds()
 }
 

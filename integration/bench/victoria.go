@@ -76,21 +76,22 @@ func (w *series) write(from, to int, begin time.Time, step time.Duration, points
 // send sends a load and gives the measures per second of processor time.
 func (v *victoria) send(b *bench, tb parts.TB, l load) float64 {
 	tb.Helper()
-	walks := newSeries(hundredths, l.all)
-	turns := l.all / l.metrics
-	begin := time.Now().Add(-time.Duration(l.requests/turns*l.points) * l.step).Truncate(time.Hour)
+	walks := newSeries(hundredths, allMetrics)
+	at := time.Now().Add(-l.span() - time.Hour).Truncate(time.Hour)
 	cpu := v.cpu(tb)
-	for i := range l.requests {
-		from, at := i%turns*l.metrics, begin.Add(time.Duration(i/turns*l.points)*l.step)
-		body, err := walks.write(from, from+l.metrics, at, l.step, l.points)
-		if err != nil {
-			tb.Fatalf("%v", err)
+	for range l.turns {
+		for from := 0; from < allMetrics; from += l.metrics {
+			body, err := walks.write(from, from+l.metrics, at, l.step, l.points)
+			if err != nil {
+				tb.Fatalf("%v", err)
+			}
+			v.do(tb, http.MethodPost, "/api/v1/write", body)
 		}
-		v.do(tb, http.MethodPost, "/api/v1/write", body)
+		at = at.Add(time.Duration(l.points) * l.step)
 	}
 	v.do(tb, http.MethodGet, "/internal/force_flush", nil)
 	b.pause(tb, 5*time.Second)
-	return float64(l.requests*l.metrics*l.points) / (v.cpu(tb) - cpu).Seconds()
+	return float64(l.requests()*l.metrics*l.points) / (v.cpu(tb) - cpu).Seconds()
 }
 
 // latency is the median time of a query in milliseconds.
