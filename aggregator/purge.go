@@ -2,6 +2,7 @@ package aggregator
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/nephoscope/nepho/aggregator/index"
@@ -19,7 +20,8 @@ func (s *store) purge(ctx context.Context) {
 	every := time.NewTicker(purgePause)
 	defer every.Stop()
 	for {
-		if err := s.purgeOnce(ctx); err != nil && ctx.Err() == nil {
+		// When the index goes away, it says so itself, and once.
+		if err := s.purgeOnce(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, index.ErrUnavailable) {
 			s.log.Error("deleted metrics could not be purged; it is tried again", "error", err)
 		}
 		select {

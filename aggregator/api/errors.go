@@ -29,6 +29,13 @@ type Error struct {
 
 func (e *Error) Error() string { return fmt.Sprintf("%d: %s", e.Code, describe(e.Description)) }
 
+// headers sets when to try again, in seconds.
+func (e *Error) headers(h http.Header) {
+	if e.Code == http.StatusServiceUnavailable {
+		h.Set("Retry-After", "1")
+	}
+}
+
 // Cause is Gnocchi's structured description of an error.
 type Cause struct {
 	Cause  string `json:"cause"`
@@ -94,6 +101,8 @@ func refusal(err error) *Error {
 		return errPrecondition
 	case errors.As(err, &tooLong):
 		return &Error{http.StatusRequestEntityTooLarge, fmt.Sprintf("The body is longer than %d bytes.", tooLong.Limit)}
+	case errors.Is(err, index.ErrUnavailable):
+		return &Error{http.StatusServiceUnavailable, "The server's index is away; its log says why. Try again later."}
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		return &Error{http.StatusServiceUnavailable, "The request took longer than the server's operation_timeout."}
 	case errors.Is(err, context.Canceled):
@@ -140,8 +149,8 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	var unknown *auth.Refusal
 	if errors.As(err, &unknown) {
 		unknown.Headers(h)
-	} else if e.Code == http.StatusServiceUnavailable {
-		h.Set("Retry-After", "1")
+	} else {
+		e.headers(h)
 	}
 	title := http.StatusText(e.Code)
 	var body []byte

@@ -63,6 +63,7 @@ func influx(h handler) handler {
 		case errors.As(err, &missing) && missing.Kind == index.KindResourceType:
 			text = fmt.Sprintf("database not found: %q", missing.Name) // Telegraf creates it then
 		}
+		e.headers(w.Header())
 		w.Header().Set("X-Influxdb-Error", strings.Map(printable, text))
 		return writeJSON(w, e.Code, struct {
 			Code        int    `json:"code"`

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -58,6 +59,8 @@ func bare(o Options) *Server {
 			return errors.New("secret")
 		case "panic":
 			panic("secret")
+		case "away":
+			return fmt.Errorf("%w: secret", index.ErrUnavailable)
 		case "timeout":
 			return context.DeadlineExceeded
 		case "begun":
@@ -99,6 +102,7 @@ func TestErrorsBecomeStatuses(t *testing.T) {
 		"named":   `409 {"code":409,"title":"Conflict","description":"Named metric x already exists"}`,
 		"own":     `500 {"code":500,"title":"Internal Server Error","description":"The server has failed; its log says why."}`,
 		"panic":   `500 {"code":500,"title":"Internal Server Error","description":"The server has failed; its log says why."}`,
+		"away":    `503 {"code":503,"title":"Service Unavailable","description":"The server's index is away; its log says why. Try again later."}`,
 		"timeout": `503 {"code":503,"title":"Service Unavailable","description":"The request took longer than the server's operation_timeout."}`,
 	} {
 		w := ask(s, "GET", "/test/error/"+kind, "Accept", "application/json")

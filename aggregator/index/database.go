@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -22,6 +23,7 @@ type database struct {
 	*dialect
 	path           string // of SQLite's file
 	writers, views *pool
+	reads, changes access
 }
 
 // Sizes of SQLite's page caches, which it fills as it needs them, and of its log: a
@@ -34,14 +36,18 @@ const (
 )
 
 // openDatabase opens what a URL or a path names.
-func openDatabase(ctx context.Context, where string) (*database, error) {
+func openDatabase(ctx context.Context, where string, log *slog.Logger) (*database, error) {
 	if strings.HasPrefix(where, "postgres://") || strings.HasPrefix(where, "postgresql://") {
-		return openPostgres(ctx, where)
+		return openPostgres(ctx, where, log)
 	}
-	return openSQLite(ctx, where)
+	return openSQLite(ctx, where, log)
 }
 
-func openPostgres(ctx context.Context, where string) (*database, error) {
+func newDatabase(d *dialect, log *slog.Logger) *database {
+	return &database{dialect: d, reads: access{log: log, what: "reads"}, changes: access{log: log, what: "changes"}}
+}
+
+func openPostgres(ctx context.Context, where string, log *slog.Logger) (*database, error) {
 	config, err := pgx.ParseConfig(where)
 	if err != nil {
 		return nil, errors.New("cannot open the index: its URL is no URL of PostgreSQL") // the driver's error has the password
@@ -58,7 +64,7 @@ func openPostgres(ctx context.Context, where string) (*database, error) {
 	db.SetMaxOpenConns(connections)
 	db.SetMaxIdleConns(connections)
 	db.SetConnMaxIdleTime(5 * time.Minute)
-	d := &database{dialect: &postgresDialect}
+	d := newDatabase(&postgresDialect, log)
 	d.writers = &pool{db: db, dialect: d.dialect}
 	d.views = d.writers
 	if err := db.PingContext(ctx); err != nil {
@@ -68,7 +74,7 @@ func openPostgres(ctx context.Context, where string) (*database, error) {
 	return d, nil
 }
 
-func openSQLite(ctx context.Context, path string) (*database, error) {
+func openSQLite(ctx context.Context, path string, log *slog.Logger) (*database, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the index: %w", err)
@@ -96,7 +102,8 @@ func openSQLite(ctx context.Context, path string) (*database, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the index: %w", err)
 	}
-	d := &database{dialect: &sqliteDialect, path: path}
+	d := newDatabase(&sqliteDialect, log)
+	d.path = path
 	d.writers = newKeptPool(writer, d.dialect, 1)
 	d.views = newKeptPool(view, d.dialect, max(4, 2*runtime.GOMAXPROCS(0)))
 	if err := d.writers.with(ctx, func(*session) error { return nil }); err != nil {
@@ -329,23 +336,31 @@ const connections = 16
 
 // transact calls f in a transaction, again if others were in its way.
 func (d *database) transact(ctx context.Context, p *pool, begin string, f func(*session) error) error {
-	return d.try(ctx, p, func(s *session) error { return s.transact(ctx, begin, f) })
+	a := &d.reads
+	if begin == d.begin {
+		a = &d.changes
+	}
+	return d.try(ctx, p, a, func(s *session) error { return s.transact(ctx, begin, f) })
 }
 
 // read calls f with a connection that reads.
 func (d *database) read(ctx context.Context, f func(*session) error) error {
-	return d.try(ctx, d.views, f)
+	return d.try(ctx, d.views, &d.reads, f)
 }
 
-func (d *database) try(ctx context.Context, p *pool, f func(*session) error) error {
+func (d *database) try(ctx context.Context, p *pool, a *access, f func(*session) error) error {
 	for attempt := 1; ; attempt++ {
 		err := p.with(ctx, f)
 		switch {
 		case err == nil:
+			a.given()
 			return nil
 		case ctx.Err() != nil:
 			return ctx.Err() // which drivers have other words for
-		case attempt == attempts || !errors.Is(err, errAgain) && !d.again(err):
+		case attempt < attempts && (errors.Is(err, errAgain) || d.again(err)):
+		case d.away(err):
+			return a.lost(err)
+		default:
 			return err
 		}
 	}

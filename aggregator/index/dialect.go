@@ -40,8 +40,9 @@ type dialect struct {
 	// reserve is a statement that raises the last given metric.ref to its argument.
 	reserve []string
 	// again reports whether a transaction that failed so may succeed when it is tried
-	// again, unique and inUse whether a unique or a foreign key was violated.
-	again, unique, inUse func(error) bool
+	// again at once, away whether it may later, unique and inUse whether a unique or a
+	// foreign key was violated.
+	again, away, unique, inUse func(error) bool
 }
 
 var sqliteDialect = dialect{
@@ -60,6 +61,7 @@ var sqliteDialect = dialect{
 		"UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'metric'",
 	},
 	again: func(err error) bool { return false },
+	away:  sqliteAway,
 	unique: func(err error) bool {
 		c := sqliteCode(err)
 		return c == sqlite3.SQLITE_CONSTRAINT_UNIQUE || c == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY
@@ -106,6 +108,7 @@ var postgresDialect = dialect{
 		}
 		return false
 	},
+	away:   postgresAway,
 	unique: func(err error) bool { return postgresCode(err) == "23505" },
 	inUse:  func(err error) bool { return postgresCode(err) == "23503" },
 }

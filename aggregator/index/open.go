@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,6 +36,8 @@ type Options struct {
 	// CacheSize is the most metrics that are kept in memory for each way to look
 	// them up: by id, by name and by ref; 0 is a million.
 	CacheSize int
+	// Log is told when the database goes away and when it is back; nil: nobody is.
+	Log *slog.Logger
 }
 
 // Staleness is how long an index in PostgreSQL may show metrics, and policies'
@@ -47,7 +50,10 @@ func Open(ctx context.Context, o Options) (*Index, error) {
 	if o.CacheSize == 0 {
 		o.CacheSize = 1_000_000
 	}
-	d, err := openDatabase(ctx, o.URL)
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	d, err := openDatabase(ctx, o.URL, o.Log)
 	if err != nil {
 		return nil, err
 	}

@@ -28,6 +28,7 @@ var (
 	execution    = kind{"execution", http.StatusUnprocessableEntity}
 	timedOut     = kind{"timeout", http.StatusServiceUnavailable}
 	canceled     = kind{"canceled", 499} // the client has gone
+	unavailable  = kind{"unavailable", http.StatusServiceUnavailable}
 	internal     = kind{"internal", http.StatusInternalServerError}
 	notFound     = kind{"not_found", http.StatusNotFound}
 	notAllowed   = kind{"bad_data", http.StatusMethodNotAllowed}
@@ -51,16 +52,19 @@ func badData(format string, args ...any) *apiError {
 func describe(err error) *apiError {
 	var e *apiError
 	var invalid *index.InvalidError
+	var storage promql.ErrStorage
 	switch {
 	case errors.As(err, &e):
 		return e
+	case errors.Is(err, index.ErrUnavailable), errors.As(err, &storage) && errors.Is(storage.Err, index.ErrUnavailable):
+		return &apiError{unavailable, "the server's index is away; its log says why"}
 	case errors.As(err, &invalid):
 		return badData("%s", invalid.Reason)
 	case errors.As(err, new(promql.ErrQueryTimeout)), errors.Is(err, context.DeadlineExceeded):
 		return &apiError{timedOut, err.Error()}
 	case errors.As(err, new(promql.ErrQueryCanceled)), errors.Is(err, context.Canceled):
 		return &apiError{canceled, err.Error()}
-	case errors.As(err, new(promql.ErrStorage)):
+	case errors.As(err, &storage):
 		return &apiError{internal, "the storage could not be read"}
 	}
 	return &apiError{execution, err.Error()}
@@ -72,6 +76,9 @@ func failWith(w http.ResponseWriter, code int, e *apiError) {
 	body, err := json.Marshal(map[string]string{"status": "error", "errorType": e.kind.name, "error": e.text})
 	if err != nil { // strings are always JSON
 		body = []byte(`{"status":"error"}`)
+	}
+	if code == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "1")
 	}
 	send(w, code, body)
 }
