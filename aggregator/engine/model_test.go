@@ -61,7 +61,11 @@ func (m *model) write(now time.Time, b *Batch) (accepted, late, future, forgotte
 					for _, d := range p.Definitions {
 						coarsest = max(coarsest, int64(d.Granularity))
 					}
-					limit.from = start(metric.newest, coarsest) - int64(p.BackWindow)*coarsest
+					back := int64(p.BackWindow)
+					if slices.ContainsFunc(p.Methods.List(), policy.Method.IsRate) {
+						back++
+					}
+					limit.from = start(metric.newest, coarsest) - back*coarsest
 				}
 				before[e.ref] = limit
 			}

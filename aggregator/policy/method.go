@@ -128,6 +128,16 @@ func (s *Set) Remove(m Method) { s[m/64] &^= 1 << (m % 64) }
 // Has reports whether the set holds a method.
 func (s Set) Has(m Method) bool { return s[m/64]&(1<<(m%64)) != 0 }
 
+// HasRates reports whether the set holds a method of differences.
+func (s Set) HasRates() bool {
+	const word, bit = plain / 64, plain % 64 // of the first of them
+	rates := s[word] >> bit
+	for _, w := range s[word+1:] {
+		rates |= w
+	}
+	return rates != 0
+}
+
 // All is the set's methods in the order of their numbers.
 func (s Set) All() iter.Seq[Method] {
 	return func(yield func(Method) bool) {

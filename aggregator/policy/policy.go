@@ -23,7 +23,7 @@ type Policy struct {
 	ID   uint32 // given by the index, never used again for another
 	Name string
 	// BackWindow is how many windows of the coarsest granularity before the current
-	// one still take points.
+	// one still take points: see WritableFrom.
 	BackWindow int
 	// Definitions are in the order in which they were given, granularities unique.
 	Definitions []Definition
@@ -50,11 +50,14 @@ func (p *Policy) Definition(granularity time.Duration) (Definition, bool) {
 
 // WritableFrom is the start of the time that still takes points, in nanoseconds
 // since 1970, of a metric whose newest point is at the time last: the start of
-// the current window of the coarsest granularity, less the back window. It is
-// Gnocchi's rule.
+// the current window of the coarsest granularity, less the back window, and less
+// one window more if there are methods of differences. It is Gnocchi's rule.
 func (p *Policy) WritableFrom(last int64) int64 {
-	coarsest := int64(p.Coarsest())
-	return Floor(last, coarsest) - int64(p.BackWindow)*coarsest
+	coarsest, back := int64(p.Coarsest()), int64(p.BackWindow)
+	if p.Methods.HasRates() {
+		back++
+	}
+	return Floor(last, coarsest) - back*coarsest
 }
 
 // Floor is the largest multiple of granularity, which is above 0, up to t.

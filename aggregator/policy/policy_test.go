@@ -65,6 +65,21 @@ func TestWritableFrom(t *testing.T) {
 	if got := p.WritableFrom(at("2026-11-21 22:51:16")); got != at("2026-11-21 22:00:00") {
 		t.Errorf("without a back window from %v on", time.Unix(0, got).UTC())
 	}
+	p.Methods.Add(Max.Rate())
+	if got := p.WritableFrom(at("2026-11-21 22:51:16")); got != at("2026-11-21 21:00:00") {
+		t.Errorf("with differences from %v on", time.Unix(0, got).UTC())
+	}
+}
+
+func TestHasRates(t *testing.T) {
+	for m := range Method(Methods) {
+		if s := SetOf(m); s.HasRates() != m.IsRate() {
+			t.Errorf("%v: %v", m, s.HasRates())
+		}
+	}
+	if (Set{}).HasRates() {
+		t.Error("an empty set has some")
+	}
 }
 
 func TestFloor(t *testing.T) {

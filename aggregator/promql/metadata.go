@@ -4,7 +4,6 @@ import (
 	"net/http"
 
 	"github.com/nephoscope/nepho/aggregator/index"
-	"github.com/nephoscope/nepho/aggregator/policy"
 )
 
 // metricMetadata is what is known of all metrics of a name.
@@ -48,22 +47,13 @@ func (s *Server) metadata(r *http.Request) (reply, error) {
 		}
 		for _, m := range list {
 			about := metricMetadata{Type: "gauge", Unit: m.Unit}
-			if p, ok := s.o.Index.PolicyByID(m.PolicyID); ok && keepsRates(p) {
+			if p, ok := s.o.Index.PolicyByID(m.PolicyID); ok && p.Methods.HasRates() {
 				about.Type = "counter"
 			}
 			made[shown] = append(made[shown], about)
 		}
 	}
 	return with(made)
-}
-
-func keepsRates(p *policy.Policy) bool {
-	for _, m := range p.Methods.List() {
-		if m.IsRate() {
-			return true
-		}
-	}
-	return false
 }
 
 // none answers with nothing, where there is nothing to have.
