@@ -1,0 +1,160 @@
+package definition
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// Object is a JSON object whose members have an order. It is written as Python's
+// json.dumps writes a dict, which is what receivers of Aodh's messages may rely on:
+// numbers with a fraction keep it (100.0), and all but ASCII is escaped.
+type Object []Member
+
+// Member is a member of an [Object]. Its value is nil, a bool, string, int, int64,
+// float64, []string, []any or Object.
+type Member struct {
+	Name  string
+	Value any
+}
+
+// MarshalJSON implements json.Marshaler.
+func (o Object) MarshalJSON() ([]byte, error) { return AppendJSON(nil, o), nil }
+
+// Get gives a member's value, nil if there is none.
+func (o Object) Get(name string) any {
+	for _, m := range o {
+		if m.Name == name {
+			return m.Value
+		}
+	}
+	return nil
+}
+
+// AppendJSON appends a value as json.dumps of Python writes it, NaN and infinities
+// included, for which JSON has no words.
+func AppendJSON(to []byte, value any) []byte {
+	switch v := value.(type) {
+	case nil:
+		return append(to, "null"...)
+	case bool:
+		return strconv.AppendBool(to, v)
+	case string:
+		return appendText(to, v)
+	case int:
+		return strconv.AppendInt(to, int64(v), 10)
+	case int64:
+		return strconv.AppendInt(to, v, 10)
+	case float64:
+		return append(to, numberText(v, "NaN", "Infinity")...)
+	case []string:
+		return appendList(to, v)
+	case []any:
+		return appendList(to, v)
+	case []Object:
+		return appendList(to, v)
+	case Object:
+		to = append(to, '{')
+		for i, m := range v {
+			if i > 0 {
+				to = append(to, ", "...)
+			}
+			to = append(appendText(to, m.Name), ": "...)
+			to = AppendJSON(to, m.Value)
+		}
+		return append(to, '}')
+	default:
+		panic(fmt.Sprintf("BUG: no JSON for %T", value))
+	}
+}
+
+func appendList[T any](to []byte, list []T) []byte {
+	to = append(to, '[')
+	for i, v := range list {
+		if i > 0 {
+			to = append(to, ", "...)
+		}
+		to = AppendJSON(to, v)
+	}
+	return append(to, ']')
+}
+
+func appendText(to []byte, s string) []byte {
+	const hex = "0123456789abcdef"
+	unit := func(u rune) {
+		to = append(to, '\\', 'u', hex[u>>12&15], hex[u>>8&15], hex[u>>4&15], hex[u&15])
+	}
+	to = append(to, '"')
+	for _, r := range s {
+		switch {
+		case r == '"' || r == '\\':
+			to = append(to, '\\', byte(r))
+		case r == '\n':
+			to = append(to, `\n`...)
+		case r == '\r':
+			to = append(to, `\r`...)
+		case r == '\t':
+			to = append(to, `\t`...)
+		case r == '\b':
+			to = append(to, `\b`...)
+		case r == '\f':
+			to = append(to, `\f`...)
+		case r >= 0x20 && r < utf8.RuneSelf:
+			to = append(to, byte(r))
+		case r < 0x10000:
+			unit(r)
+		default:
+			r -= 0x10000
+			unit(0xd800 + r>>10)
+			unit(0xdc00 + r&0x3ff)
+		}
+	}
+	return append(to, '"')
+}
+
+// NumberText gives a number as Python's str does: 100.0, 1e-05, 1e+16, nan, inf.
+func NumberText(v float64) string { return numberText(v, "nan", "inf") }
+
+func numberText(v float64, nan, inf string) string {
+	switch {
+	case math.IsNaN(v):
+		return nan
+	case math.IsInf(v, 1):
+		return inf
+	case math.IsInf(v, -1):
+		return "-" + inf
+	}
+	if a := math.Abs(v); a != 0 && (a < 1e-4 || a >= 1e16) {
+		return strconv.FormatFloat(v, 'e', -1, 64)
+	}
+	s := strconv.FormatFloat(v, 'f', -1, 64)
+	if !strings.Contains(s, ".") {
+		s += ".0"
+	}
+	return s
+}
+
+// FromJSON turns what encoding/json decodes into the values that [AppendJSON] takes;
+// members of objects are sorted.
+func FromJSON(value any) any {
+	switch v := value.(type) {
+	case []any:
+		list := make([]any, len(v))
+		for i := range v {
+			list[i] = FromJSON(v[i])
+		}
+		return list
+	case map[string]any:
+		o := Object{}
+		for _, name := range slices.Sorted(maps.Keys(v)) {
+			o = append(o, Member{name, FromJSON(v[name])})
+		}
+		return o
+	default:
+		return v
+	}
+}
