@@ -74,7 +74,9 @@ func (v *vector) judge(t *testing.T) *Outcome {
 		t.Fatalf("no state %q", v.State)
 	}
 	var verdicts []Verdict
-	windows := func(i int, r def.Rule) { verdicts = append(verdicts, Windows(&r.(*def.ResourceThreshold).Threshold, v.Values[i])) }
+	windows := func(i int, r def.Rule) {
+		verdicts = append(verdicts, Windows(&r.(*def.ResourceThreshold).Threshold, v.Values[i]))
+	}
 	switch r := rule.(type) {
 	case *def.Composite:
 		for i, leaf := range Leaves(r) {
