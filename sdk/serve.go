@@ -126,8 +126,10 @@ func (s *server) register(g *grpc.Server) {
 	case KindStorage:
 		wire.RegisterPublisherServer(g, s)
 		wire.RegisterStorageServer(g, s)
+		wire.RegisterSeriesStorageServer(g, s)
 	case KindAlarm:
 		wire.RegisterPublisherServer(g, s)
 		wire.RegisterSourceServer(g, s)
+		wire.RegisterAskerServer(g, s)
 	}
 }

@@ -27,6 +27,8 @@ type server struct {
 	wire.UnimplementedTransformerServer
 	wire.UnimplementedPublisherServer
 	wire.UnimplementedStorageServer
+	wire.UnimplementedSeriesStorageServer
+	wire.UnimplementedAskerServer
 
 	p    Plugin
 	kind Kind
@@ -48,6 +50,8 @@ type instance struct {
 
 	calls  gate // Poll, Transform, Publish
 	stream gate // Listen, beside which an alarm is published to
+	asks   *asks
+	asker  *asker
 }
 
 func newServer(p Plugin, log *slog.Logger) (*server, error) {
@@ -91,7 +95,7 @@ func (s *server) Check(_ context.Context, r *wire.CheckRequest) (*wire.CheckRepl
 
 // Start implements the service Plugin.
 func (s *server) Start(ctx context.Context, r *wire.StartRequest) (*wire.StartReply, error) {
-	in := &instance{impl: s.p.New(), tags: r.Tags}
+	in := &instance{impl: s.p.New(), tags: r.Tags, asks: newAsks(), asker: newAsker()}
 	opened := in.close() // nobody calls it before it is started
 	s.mu.Lock()
 	_, running := s.instances[r.Instance]
@@ -107,6 +111,8 @@ func (s *server) Start(ctx context.Context, r *wire.StartRequest) (*wire.StartRe
 		s.mu.Lock()
 		delete(s.instances, r.Instance)
 		s.mu.Unlock()
+	} else {
+		in.asks.begin()
 	}
 	opened()
 	return reply, err
@@ -167,6 +173,7 @@ func (s *server) Stop(ctx context.Context, r *wire.StopRequest) (*wire.StopReply
 	s.mu.Lock()
 	delete(s.instances, r.Instance)
 	s.mu.Unlock()
+	in.asks.close(ctx)
 	return &wire.StopReply{Error: describeError(s.stop(ctx, in))}, nil
 }
 
@@ -223,6 +230,15 @@ func (g *gate) enter() (leave func(), err error) {
 		g.since = time.Time{}
 		g.mu.Unlock()
 	}, nil
+}
+
+// await is enter for a stream, when the one before may be just ending.
+func (g *gate) await() (leave func(), err error) {
+	leave, err = g.enter()
+	for begun := time.Now(); err != nil && time.Since(begun) < relistenPause; leave, err = g.enter() {
+		time.Sleep(time.Millisecond)
+	}
+	return leave, err
 }
 
 // call finds the instance and begins a call to it.

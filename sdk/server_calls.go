@@ -227,34 +227,3 @@ func (s *server) Publish(ctx context.Context, r *wire.PublishRequest) (*wire.Pub
 	}
 	return reply, nil
 }
-
-// Query implements the service Storage.
-func (s *server) Query(r *wire.QueryRequest, stream grpc.ServerStreamingServer[wire.QueryReply]) error {
-	in := s.find(r.Storage)
-	if in == nil {
-		return stream.Send(&wire.QueryReply{Id: r.Id, Last: true, Error: fmt.Sprintf("instance %q is not running", r.Storage)})
-	}
-	err := s.safely(in, func() error {
-		for batch, err := range in.impl.(Storage).Query(stream.Context(), decodeQuery(r)) {
-			if err != nil {
-				return err
-			}
-			data, err := batch.Encode()
-			if err == nil {
-				err = stream.Send(&wire.QueryReply{Id: r.Id, Batch: data})
-			}
-			if err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	return stream.Send(&wire.QueryReply{Id: r.Id, Last: true, Error: describeError(err)})
-}
-
-func decodeQuery(r *wire.QueryRequest) Query {
-	return Query{
-		Meters: r.Meters, Resources: r.Resources, From: time.Unix(0, r.From).UTC(), To: time.Unix(0, r.To).UTC(),
-		Granularity: time.Duration(r.GranularityNs), Aggregation: r.Aggregation,
-	}
-}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -31,10 +30,7 @@ func (s *server) Listen(stream grpc.BidiStreamingServer[wire.ToSource, wire.From
 	if in == nil {
 		return notRunning(first.Instance)
 	}
-	leave, err := in.stream.enter()
-	for begun := time.Now(); err != nil && time.Since(begun) < relistenPause; leave, err = in.stream.enter() {
-		time.Sleep(time.Millisecond) // the stream before is just ending
-	}
+	leave, err := in.stream.await()
 	if err != nil {
 		return err
 	}
@@ -43,7 +39,7 @@ func (s *server) Listen(stream grpc.BidiStreamingServer[wire.ToSource, wire.From
 	defer cancel(nil)
 	l := &listening{
 		in: in, ctx: ctx, stream: stream, credit: make(chan struct{}, max(1, int(first.Credit))),
-		open: map[uint64]func(error){}, questions: map[uint64]*question{},
+		open: map[uint64]func(error){}, questions: map[uint64]*inbox[*wire.QueryReply]{}, asks: first.Questions,
 	}
 	settled := make(chan struct{})
 	go func() {
@@ -65,11 +61,13 @@ type listening struct {
 	credit chan struct{} // holds one token per unsettled delivery
 	tags   atomic.Uint64
 
+	asks bool // the host takes questions by another stream
+
 	sending sync.Mutex
 
 	mu        sync.Mutex
 	open      map[uint64]func(error)
-	questions map[uint64]*question
+	questions map[uint64]*inbox[*wire.QueryReply]
 	closed    error
 }
 
@@ -206,86 +204,6 @@ func (l *listening) write(m *wire.FromSource) error {
 	return l.stream.Send(m)
 }
 
-// Query implements [Host].
-func (l *listening) Query(ctx context.Context, storage string, q Query) iter.Seq2[*Batch, error] {
-	return func(yield func(*Batch, error) bool) {
-		id := l.tags.Add(1)
-		question := &question{more: make(chan struct{}, 1)}
-		l.mu.Lock()
-		l.questions[id] = question
-		l.mu.Unlock()
-		defer func() {
-			l.mu.Lock()
-			delete(l.questions, id)
-			l.mu.Unlock()
-		}()
-		if err := l.write(&wire.FromSource{Query: encodeQuery(id, storage, q)}); err != nil {
-			yield(nil, err)
-			return
-		}
-		for {
-			select {
-			case <-question.more:
-			case <-ctx.Done():
-				yield(nil, ctx.Err())
-				return
-			case <-l.ctx.Done():
-				yield(nil, context.Cause(l.ctx))
-				return
-			}
-			for _, a := range question.take() {
-				if a.Error != "" {
-					yield(nil, errors.New(a.Error))
-					return
-				}
-				if len(a.Batch) > 0 {
-					batch, err := DecodeBatch(a.Batch)
-					if !yield(batch, err) || err != nil {
-						return
-					}
-				}
-				if a.Last {
-					return
-				}
-			}
-		}
-	}
-}
-
-// question holds the answers that its asker has not read yet. Their number is not
-// bounded here: an asker that waits for a settlement must not hold it up.
-type question struct {
-	more chan struct{}
-
-	mu      sync.Mutex
-	answers []*wire.QueryReply
-}
-
-func (q *question) add(a *wire.QueryReply) {
-	q.mu.Lock()
-	q.answers = append(q.answers, a)
-	q.mu.Unlock()
-	select {
-	case q.more <- struct{}{}:
-	default:
-	}
-}
-
-func (q *question) take() []*wire.QueryReply {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	answers := q.answers
-	q.answers = nil
-	return answers
-}
-
-func encodeQuery(id uint64, storage string, q Query) *wire.QueryRequest {
-	return &wire.QueryRequest{
-		Id: id, Storage: storage, Meters: q.Meters, Resources: q.Resources, From: q.From.UnixNano(), To: q.To.UnixNano(),
-		GranularityNs: int64(q.Granularity), Aggregation: q.Aggregation,
-	}
-}
-
 // parts joins the settlements of the batches of one delivery.
 type parts struct {
 	mu      sync.Mutex
@@ -324,6 +242,3 @@ func (p *parts) forget() {
 	defer p.mu.Unlock()
 	p.settled = nil
 }
-
-// Series implements [Host].
-func (l *listening) Series(storage string) SeriesReader { return noSeries{storage} }

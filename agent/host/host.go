@@ -7,12 +7,12 @@
 //	sink.go                the spool of each publisher, which is emptied to the
 //	                       publisher; what that refuses goes to deadletter.go
 //
-// parcel.go tells a source when everything made of its batch is durable. host.go
+// parcel.go tells a source when everything made of its batch is durable.
+// questions.go has storages answer what alarms ask. host.go
 // and change.go build all this from a configuration and change it to the next.
 package host
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -26,7 +26,6 @@ import (
 	"github.com/nephoscope/nepho/agent/config"
 	"github.com/nephoscope/nepho/agent/spool"
 	"github.com/nephoscope/nepho/agent/supervisor"
-	"github.com/nephoscope/nepho/sdk"
 	"github.com/nephoscope/nepho/sdk/protocol"
 	"github.com/nephoscope/nepho/sdk/wire"
 )
@@ -190,7 +189,7 @@ func (h *Host) startSource(i *config.Instance) error {
 	} else {
 		// The end of a stream may take a while; only one that never comes is a hang.
 		s.caller.patience = 12
-		s.start(s.listen(h.answer))
+		s.start(s.listen(h))
 	}
 	h.set(func() { h.sources[i.Name] = s })
 	return nil
@@ -205,36 +204,4 @@ func (h *Host) routes(source string) *[]*pipeline {
 		}
 	}
 	return &to
-}
-
-// answer has a storage answer an alarm's question.
-func (h *Host) answer(ctx context.Context, q *wire.QueryRequest, reply func(*wire.QueryReply) error) {
-	fail := func(err error) { reply(&wire.QueryReply{Id: q.Id, Last: true, Error: err.Error()}) }
-	h.mu.Lock()
-	in, i := h.instances[q.Storage], h.config.Instance(q.Storage)
-	h.mu.Unlock()
-	if in == nil || i == nil || i.Kind != string(sdk.KindStorage) {
-		fail(fmt.Errorf("there is no storage %q", q.Storage))
-		return
-	}
-	life, err := in.Ready(ctx)
-	if err != nil {
-		fail(err)
-		return
-	}
-	stream, err := life.Storage.Query(ctx, q)
-	if err != nil {
-		fail(err)
-		return
-	}
-	for {
-		m, err := stream.Recv()
-		if err != nil {
-			fail(fmt.Errorf("the storage's answer broke off: %w", err))
-			return
-		}
-		if reply(m) != nil || m.Last {
-			return
-		}
-	}
 }

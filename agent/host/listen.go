@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nephoscope/nepho/agent/config"
 	"github.com/nephoscope/nepho/agent/supervisor"
 	"github.com/nephoscope/nepho/sdk/wire"
 )
@@ -13,13 +14,13 @@ import (
 const credit = 256
 
 // listen keeps a notification's or an alarm's stream open.
-func (s *source) listen(query func(context.Context, *wire.QueryRequest, func(*wire.QueryReply) error)) func(ctx, work context.Context) {
+func (s *source) listen(h *Host) func(ctx, work context.Context) {
 	return func(ctx, work context.Context) {
 		pause := backoff{min: 100 * time.Millisecond, max: 30 * time.Second}
 		for ctx.Err() == nil {
 			begun := time.Now()
 			err := s.call(ctx, func(_ context.Context, life *supervisor.Life) error {
-				return s.stream(ctx, work, life, query)
+				return s.stream(ctx, work, life, h)
 			})
 			if ctx.Err() != nil {
 				return
@@ -40,25 +41,28 @@ func (s *source) listen(query func(context.Context, *wire.QueryRequest, func(*wi
 
 // stream takes what the source delivers until ctx ends, then settles what was
 // taken, and closes. All that ends at once with work.
-func (s *source) stream(ctx, work context.Context, life *supervisor.Life, query func(context.Context, *wire.QueryRequest, func(*wire.QueryReply) error)) error {
+func (s *source) stream(ctx, work context.Context, life *supervisor.Life, h *Host) error {
 	open, cancel := context.WithCancel(work)
 	defer cancel()
 	stream, err := life.Source.Listen(open)
 	if err != nil {
 		return err
 	}
-	if err := stream.Send(&wire.ToSource{Instance: s.instance.Name(), Credit: credit}); err != nil {
+	if err := stream.Send(&wire.ToSource{Instance: s.instance.Name(), Credit: credit, Questions: true}); err != nil {
 		return err
 	}
 	out := newOutbox()
-	var writer sync.WaitGroup
-	writer.Go(func() {
+	var beside sync.WaitGroup
+	if s.config.Kind == config.Alarm {
+		beside.Go(func() { h.takeQuestions(open, life, s.instance.Name()) })
+	}
+	beside.Go(func() {
 		defer cancel() // what cannot be settled need not be received
 		if out.drain(open, stream.Send) == nil && stream.CloseSend() == nil {
 			awaitEnd(open) // of the source, which has heard all then
 		}
 	})
-	defer writer.Wait()
+	defer beside.Wait()
 	defer cancel()
 	defer context.AfterFunc(ctx, func() {
 		s.awaitSettled(open)
@@ -70,7 +74,7 @@ func (s *source) stream(ctx, work context.Context, life *supervisor.Life, query 
 			return err
 		}
 		if m.Query != nil {
-			go query(open, m.Query, func(r *wire.QueryReply) error { return out.answer(open, r) })
+			go h.answer(open, m.Query, func(r *wire.QueryReply) error { return out.answer(open, r) })
 			continue
 		}
 		if ctx.Err() != nil {

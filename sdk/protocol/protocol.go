@@ -22,7 +22,7 @@ const Version = 1
 const MaxMessageBytes = 64 << 20
 
 // SDKVersion is reported by plugins built with this SDK.
-const SDKVersion = "0.1.0"
+const SDKVersion = "0.2.0"
 
 // CookieKey is the environment variable that tells a plugin that a host started
 // it.
@@ -69,13 +69,16 @@ type Client struct {
 	Transformer wire.TransformerClient
 	Publisher   wire.PublisherClient
 	Storage     wire.StorageClient
+	Asker       wire.AskerClient
+
+	conn *grpc.ClientConn
 }
 
 // NewClient makes a client of a connection.
 func NewClient(c *grpc.ClientConn) *Client {
 	return &Client{
 		wire.NewPluginClient(c), wire.NewPollsterClient(c), wire.NewSourceClient(c),
-		wire.NewTransformerClient(c), wire.NewPublisherClient(c), wire.NewStorageClient(c),
+		wire.NewTransformerClient(c), wire.NewPublisherClient(c), wire.NewStorageClient(c), wire.NewAskerClient(c), c,
 	}
 }
 

@@ -6,8 +6,8 @@
 //   notification  Source
 //   transformer   Transformer
 //   publisher     Publisher
-//   storage       Publisher, Storage
-//   alarm         Publisher, Source
+//   storage       Publisher, Storage, and maybe SeriesStorage (series.proto)
+//   alarm         Publisher, Source, Asker
 //
 // Batches travel as the bytes of an encoded Batch, so that the host can carry
 // them without decoding.
@@ -34,6 +34,61 @@ const (
 	// Verify that runtime/protoimpl is sufficiently up-to-date.
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
+
+type Question_Call int32
+
+const (
+	Question_NONE    Question_Call = 0
+	Question_FIND    Question_Call = 1
+	Question_WINDOWS Question_Call = 2
+	Question_FOLLOW  Question_Call = 3
+	Question_COMPUTE Question_Call = 4
+)
+
+// Enum value maps for Question_Call.
+var (
+	Question_Call_name = map[int32]string{
+		0: "NONE",
+		1: "FIND",
+		2: "WINDOWS",
+		3: "FOLLOW",
+		4: "COMPUTE",
+	}
+	Question_Call_value = map[string]int32{
+		"NONE":    0,
+		"FIND":    1,
+		"WINDOWS": 2,
+		"FOLLOW":  3,
+		"COMPUTE": 4,
+	}
+)
+
+func (x Question_Call) Enum() *Question_Call {
+	p := new(Question_Call)
+	*p = x
+	return p
+}
+
+func (x Question_Call) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Question_Call) Descriptor() protoreflect.EnumDescriptor {
+	return file_sdk_wire_plugin_proto_enumTypes[0].Descriptor()
+}
+
+func (Question_Call) Type() protoreflect.EnumType {
+	return &file_sdk_wire_plugin_proto_enumTypes[0]
+}
+
+func (x Question_Call) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Question_Call.Descriptor instead.
+func (Question_Call) EnumDescriptor() ([]byte, []int) {
+	return file_sdk_wire_plugin_proto_rawDescGZIP(), []int{22, 0}
+}
 
 type PublishReply_Outcome int32
 
@@ -75,11 +130,11 @@ func (x PublishReply_Outcome) String() string {
 }
 
 func (PublishReply_Outcome) Descriptor() protoreflect.EnumDescriptor {
-	return file_sdk_wire_plugin_proto_enumTypes[0].Descriptor()
+	return file_sdk_wire_plugin_proto_enumTypes[1].Descriptor()
 }
 
 func (PublishReply_Outcome) Type() protoreflect.EnumType {
-	return &file_sdk_wire_plugin_proto_enumTypes[0]
+	return &file_sdk_wire_plugin_proto_enumTypes[1]
 }
 
 func (x PublishReply_Outcome) Number() protoreflect.EnumNumber {
@@ -88,7 +143,7 @@ func (x PublishReply_Outcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use PublishReply_Outcome.Descriptor instead.
 func (PublishReply_Outcome) EnumDescriptor() ([]byte, []int) {
-	return file_sdk_wire_plugin_proto_rawDescGZIP(), []int{24, 0}
+	return file_sdk_wire_plugin_proto_rawDescGZIP(), []int{27, 0}
 }
 
 type DescribeRequest struct {
@@ -1370,8 +1425,10 @@ type ToSource struct {
 	Instance string `protobuf:"bytes,1,opt,name=instance,proto3" json:"instance,omitempty"`
 	Credit   uint32 `protobuf:"varint,2,opt,name=credit,proto3" json:"credit,omitempty"`
 	// Later ones.
-	Settlements   []*Settlement `protobuf:"bytes,3,rep,name=settlements,proto3" json:"settlements,omitempty"`
-	Answer        *QueryReply   `protobuf:"bytes,4,opt,name=answer,proto3" json:"answer,omitempty"`
+	Settlements []*Settlement `protobuf:"bytes,3,rep,name=settlements,proto3" json:"settlements,omitempty"`
+	Answer      *QueryReply   `protobuf:"bytes,4,opt,name=answer,proto3" json:"answer,omitempty"`
+	// First message only: an alarm may ask by Asker as well.
+	Questions     bool `protobuf:"varint,5,opt,name=questions,proto3" json:"questions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1432,6 +1489,13 @@ func (x *ToSource) GetAnswer() *QueryReply {
 		return x.Answer
 	}
 	return nil
+}
+
+func (x *ToSource) GetQuestions() bool {
+	if x != nil {
+		return x.Questions
+	}
+	return false
 }
 
 type Settlement struct {
@@ -1549,6 +1613,220 @@ func (x *FromSource) GetQuery() *QueryRequest {
 	return nil
 }
 
+type ToAsker struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// First message only.
+	Instance string `protobuf:"bytes,1,opt,name=instance,proto3" json:"instance,omitempty"`
+	// Later ones.
+	Answer        *Answer `protobuf:"bytes,2,opt,name=answer,proto3" json:"answer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ToAsker) Reset() {
+	*x = ToAsker{}
+	mi := &file_sdk_wire_plugin_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ToAsker) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ToAsker) ProtoMessage() {}
+
+func (x *ToAsker) ProtoReflect() protoreflect.Message {
+	mi := &file_sdk_wire_plugin_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ToAsker.ProtoReflect.Descriptor instead.
+func (*ToAsker) Descriptor() ([]byte, []int) {
+	return file_sdk_wire_plugin_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ToAsker) GetInstance() string {
+	if x != nil {
+		return x.Instance
+	}
+	return ""
+}
+
+func (x *ToAsker) GetAnswer() *Answer {
+	if x != nil {
+		return x.Answer
+	}
+	return nil
+}
+
+// A question for a SeriesStorage, or a word on one that is open.
+type Question struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// With the first message of a question.
+	Storage string        `protobuf:"bytes,2,opt,name=storage,proto3" json:"storage,omitempty"`
+	Call    Question_Call `protobuf:"varint,3,opt,name=call,proto3,enum=nepho.v1.Question_Call" json:"call,omitempty"`
+	// The encoded request. The host passes it on as it is, but for its instance.
+	// Without a call: the next FollowRequest of the question.
+	Message []byte `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
+	// Nobody waits for the answer any more.
+	Cancel        bool `protobuf:"varint,5,opt,name=cancel,proto3" json:"cancel,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Question) Reset() {
+	*x = Question{}
+	mi := &file_sdk_wire_plugin_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Question) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Question) ProtoMessage() {}
+
+func (x *Question) ProtoReflect() protoreflect.Message {
+	mi := &file_sdk_wire_plugin_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Question.ProtoReflect.Descriptor instead.
+func (*Question) Descriptor() ([]byte, []int) {
+	return file_sdk_wire_plugin_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *Question) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Question) GetStorage() string {
+	if x != nil {
+		return x.Storage
+	}
+	return ""
+}
+
+func (x *Question) GetCall() Question_Call {
+	if x != nil {
+		return x.Call
+	}
+	return Question_NONE
+}
+
+func (x *Question) GetMessage() []byte {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *Question) GetCancel() bool {
+	if x != nil {
+		return x.Cancel
+	}
+	return false
+}
+
+// A part of the answer to a question.
+type Answer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// An encoded reply, as the storage gave it; absent in the last.
+	Message []byte `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	Last    bool   `protobuf:"varint,3,opt,name=last,proto3" json:"last,omitempty"`
+	// With last: a gRPC status.
+	Status        uint32 `protobuf:"varint,4,opt,name=status,proto3" json:"status,omitempty"`
+	Error         string `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Answer) Reset() {
+	*x = Answer{}
+	mi := &file_sdk_wire_plugin_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Answer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Answer) ProtoMessage() {}
+
+func (x *Answer) ProtoReflect() protoreflect.Message {
+	mi := &file_sdk_wire_plugin_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Answer.ProtoReflect.Descriptor instead.
+func (*Answer) Descriptor() ([]byte, []int) {
+	return file_sdk_wire_plugin_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *Answer) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Answer) GetMessage() []byte {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *Answer) GetLast() bool {
+	if x != nil {
+		return x.Last
+	}
+	return false
+}
+
+func (x *Answer) GetStatus() uint32 {
+	if x != nil {
+		return x.Status
+	}
+	return 0
+}
+
+func (x *Answer) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
 type TransformRequest struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Instance string                 `protobuf:"bytes,1,opt,name=instance,proto3" json:"instance,omitempty"`
@@ -1564,7 +1842,7 @@ type TransformRequest struct {
 
 func (x *TransformRequest) Reset() {
 	*x = TransformRequest{}
-	mi := &file_sdk_wire_plugin_proto_msgTypes[21]
+	mi := &file_sdk_wire_plugin_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1576,7 +1854,7 @@ func (x *TransformRequest) String() string {
 func (*TransformRequest) ProtoMessage() {}
 
 func (x *TransformRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_wire_plugin_proto_msgTypes[21]
+	mi := &file_sdk_wire_plugin_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1589,7 +1867,7 @@ func (x *TransformRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransformRequest.ProtoReflect.Descriptor instead.
 func (*TransformRequest) Descriptor() ([]byte, []int) {
-	return file_sdk_wire_plugin_proto_rawDescGZIP(), []int{21}
+	return file_sdk_wire_plugin_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *TransformRequest) GetInstance() string {
@@ -1624,7 +1902,7 @@ type TransformReply struct {
 
 func (x *TransformReply) Reset() {
 	*x = TransformReply{}
-	mi := &file_sdk_wire_plugin_proto_msgTypes[22]
+	mi := &file_sdk_wire_plugin_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1636,7 +1914,7 @@ func (x *TransformReply) String() string {
 func (*TransformReply) ProtoMessage() {}
 
 func (x *TransformReply) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_wire_plugin_proto_msgTypes[22]
+	mi := &file_sdk_wire_plugin_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1649,7 +1927,7 @@ func (x *TransformReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransformReply.ProtoReflect.Descriptor instead.
 func (*TransformReply) Descriptor() ([]byte, []int) {
-	return file_sdk_wire_plugin_proto_rawDescGZIP(), []int{22}
+	return file_sdk_wire_plugin_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *TransformReply) GetBatches() [][]byte {
@@ -1676,7 +1954,7 @@ type PublishRequest struct {
 
 func (x *PublishRequest) Reset() {
 	*x = PublishRequest{}
-	mi := &file_sdk_wire_plugin_proto_msgTypes[23]
+	mi := &file_sdk_wire_plugin_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1688,7 +1966,7 @@ func (x *PublishRequest) String() string {
 func (*PublishRequest) ProtoMessage() {}
 
 func (x *PublishRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_wire_plugin_proto_msgTypes[23]
+	mi := &file_sdk_wire_plugin_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1701,7 +1979,7 @@ func (x *PublishRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishRequest.ProtoReflect.Descriptor instead.
 func (*PublishRequest) Descriptor() ([]byte, []int) {
-	return file_sdk_wire_plugin_proto_rawDescGZIP(), []int{23}
+	return file_sdk_wire_plugin_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *PublishRequest) GetInstance() string {
@@ -1733,7 +2011,7 @@ type PublishReply struct {
 
 func (x *PublishReply) Reset() {
 	*x = PublishReply{}
-	mi := &file_sdk_wire_plugin_proto_msgTypes[24]
+	mi := &file_sdk_wire_plugin_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1745,7 +2023,7 @@ func (x *PublishReply) String() string {
 func (*PublishReply) ProtoMessage() {}
 
 func (x *PublishReply) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_wire_plugin_proto_msgTypes[24]
+	mi := &file_sdk_wire_plugin_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1758,7 +2036,7 @@ func (x *PublishReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishReply.ProtoReflect.Descriptor instead.
 func (*PublishReply) Descriptor() ([]byte, []int) {
-	return file_sdk_wire_plugin_proto_rawDescGZIP(), []int{24}
+	return file_sdk_wire_plugin_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *PublishReply) GetOutcome() PublishReply_Outcome {
@@ -1808,7 +2086,7 @@ type QueryRequest struct {
 
 func (x *QueryRequest) Reset() {
 	*x = QueryRequest{}
-	mi := &file_sdk_wire_plugin_proto_msgTypes[25]
+	mi := &file_sdk_wire_plugin_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1820,7 +2098,7 @@ func (x *QueryRequest) String() string {
 func (*QueryRequest) ProtoMessage() {}
 
 func (x *QueryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_wire_plugin_proto_msgTypes[25]
+	mi := &file_sdk_wire_plugin_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1833,7 +2111,7 @@ func (x *QueryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryRequest.ProtoReflect.Descriptor instead.
 func (*QueryRequest) Descriptor() ([]byte, []int) {
-	return file_sdk_wire_plugin_proto_rawDescGZIP(), []int{25}
+	return file_sdk_wire_plugin_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *QueryRequest) GetId() uint64 {
@@ -1904,7 +2182,7 @@ type QueryReply struct {
 
 func (x *QueryReply) Reset() {
 	*x = QueryReply{}
-	mi := &file_sdk_wire_plugin_proto_msgTypes[26]
+	mi := &file_sdk_wire_plugin_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1916,7 +2194,7 @@ func (x *QueryReply) String() string {
 func (*QueryReply) ProtoMessage() {}
 
 func (x *QueryReply) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_wire_plugin_proto_msgTypes[26]
+	mi := &file_sdk_wire_plugin_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1929,7 +2207,7 @@ func (x *QueryReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryReply.ProtoReflect.Descriptor instead.
 func (*QueryReply) Descriptor() ([]byte, []int) {
-	return file_sdk_wire_plugin_proto_rawDescGZIP(), []int{26}
+	return file_sdk_wire_plugin_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *QueryReply) GetId() uint64 {
@@ -2057,12 +2335,13 @@ const file_sdk_wire_plugin_proto_rawDesc = "" +
 	"\vPollSummary\x12\x14\n" +
 	"\x05error\x18\x01 \x01(\tR\x05error\x12\x1c\n" +
 	"\tresources\x18\x02 \x01(\rR\tresources\x12\x16\n" +
-	"\x06failed\x18\x03 \x01(\rR\x06failed\"\xa4\x01\n" +
+	"\x06failed\x18\x03 \x01(\rR\x06failed\"\xc2\x01\n" +
 	"\bToSource\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12\x16\n" +
 	"\x06credit\x18\x02 \x01(\rR\x06credit\x126\n" +
 	"\vsettlements\x18\x03 \x03(\v2\x14.nepho.v1.SettlementR\vsettlements\x12,\n" +
-	"\x06answer\x18\x04 \x01(\v2\x14.nepho.v1.QueryReplyR\x06answer\"4\n" +
+	"\x06answer\x18\x04 \x01(\v2\x14.nepho.v1.QueryReplyR\x06answer\x12\x1c\n" +
+	"\tquestions\x18\x05 \x01(\bR\tquestions\"4\n" +
 	"\n" +
 	"Settlement\x12\x10\n" +
 	"\x03tag\x18\x01 \x01(\x04R\x03tag\x12\x14\n" +
@@ -2071,7 +2350,29 @@ const file_sdk_wire_plugin_proto_rawDesc = "" +
 	"FromSource\x12\x10\n" +
 	"\x03tag\x18\x01 \x01(\x04R\x03tag\x12\x14\n" +
 	"\x05batch\x18\x02 \x01(\fR\x05batch\x12,\n" +
-	"\x05query\x18\x03 \x01(\v2\x16.nepho.v1.QueryRequestR\x05query\"Z\n" +
+	"\x05query\x18\x03 \x01(\v2\x16.nepho.v1.QueryRequestR\x05query\"O\n" +
+	"\aToAsker\x12\x1a\n" +
+	"\binstance\x18\x01 \x01(\tR\binstance\x12(\n" +
+	"\x06answer\x18\x02 \x01(\v2\x10.nepho.v1.AnswerR\x06answer\"\xd5\x01\n" +
+	"\bQuestion\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x18\n" +
+	"\astorage\x18\x02 \x01(\tR\astorage\x12+\n" +
+	"\x04call\x18\x03 \x01(\x0e2\x17.nepho.v1.Question.CallR\x04call\x12\x18\n" +
+	"\amessage\x18\x04 \x01(\fR\amessage\x12\x16\n" +
+	"\x06cancel\x18\x05 \x01(\bR\x06cancel\"@\n" +
+	"\x04Call\x12\b\n" +
+	"\x04NONE\x10\x00\x12\b\n" +
+	"\x04FIND\x10\x01\x12\v\n" +
+	"\aWINDOWS\x10\x02\x12\n" +
+	"\n" +
+	"\x06FOLLOW\x10\x03\x12\v\n" +
+	"\aCOMPUTE\x10\x04\"t\n" +
+	"\x06Answer\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x18\n" +
+	"\amessage\x18\x02 \x01(\fR\amessage\x12\x12\n" +
+	"\x04last\x18\x03 \x01(\bR\x04last\x12\x16\n" +
+	"\x06status\x18\x04 \x01(\rR\x06status\x12\x14\n" +
+	"\x05error\x18\x05 \x01(\tR\x05error\"Z\n" +
 	"\x10TransformRequest\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12\x14\n" +
 	"\x05batch\x18\x02 \x01(\fR\x05batch\x12\x14\n" +
@@ -2115,7 +2416,9 @@ const file_sdk_wire_plugin_proto_rawDesc = "" +
 	"\bPollster\x124\n" +
 	"\x04Poll\x12\x15.nepho.v1.PollRequest\x1a\x13.nepho.v1.PollReply0\x012@\n" +
 	"\x06Source\x126\n" +
-	"\x06Listen\x12\x12.nepho.v1.ToSource\x1a\x14.nepho.v1.FromSource(\x010\x012P\n" +
+	"\x06Listen\x12\x12.nepho.v1.ToSource\x1a\x14.nepho.v1.FromSource(\x010\x0129\n" +
+	"\x05Asker\x120\n" +
+	"\x03Ask\x12\x11.nepho.v1.ToAsker\x1a\x12.nepho.v1.Question(\x010\x012P\n" +
 	"\vTransformer\x12A\n" +
 	"\tTransform\x12\x1a.nepho.v1.TransformRequest\x1a\x18.nepho.v1.TransformReply2H\n" +
 	"\tPublisher\x12;\n" +
@@ -2135,82 +2438,90 @@ func file_sdk_wire_plugin_proto_rawDescGZIP() []byte {
 	return file_sdk_wire_plugin_proto_rawDescData
 }
 
-var file_sdk_wire_plugin_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_sdk_wire_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_sdk_wire_plugin_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_sdk_wire_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_sdk_wire_plugin_proto_goTypes = []any{
-	(PublishReply_Outcome)(0), // 0: nepho.v1.PublishReply.Outcome
-	(*DescribeRequest)(nil),   // 1: nepho.v1.DescribeRequest
-	(*Description)(nil),       // 2: nepho.v1.Description
-	(*Option)(nil),            // 3: nepho.v1.Option
-	(*MeterDescription)(nil),  // 4: nepho.v1.MeterDescription
-	(*Value)(nil),             // 5: nepho.v1.Value
-	(*List)(nil),              // 6: nepho.v1.List
-	(*Table)(nil),             // 7: nepho.v1.Table
-	(*Entry)(nil),             // 8: nepho.v1.Entry
-	(*CheckRequest)(nil),      // 9: nepho.v1.CheckRequest
-	(*CheckReply)(nil),        // 10: nepho.v1.CheckReply
-	(*Problem)(nil),           // 11: nepho.v1.Problem
-	(*StartRequest)(nil),      // 12: nepho.v1.StartRequest
-	(*StartReply)(nil),        // 13: nepho.v1.StartReply
-	(*StopRequest)(nil),       // 14: nepho.v1.StopRequest
-	(*StopReply)(nil),         // 15: nepho.v1.StopReply
-	(*PollRequest)(nil),       // 16: nepho.v1.PollRequest
-	(*PollReply)(nil),         // 17: nepho.v1.PollReply
-	(*PollSummary)(nil),       // 18: nepho.v1.PollSummary
-	(*ToSource)(nil),          // 19: nepho.v1.ToSource
-	(*Settlement)(nil),        // 20: nepho.v1.Settlement
-	(*FromSource)(nil),        // 21: nepho.v1.FromSource
-	(*TransformRequest)(nil),  // 22: nepho.v1.TransformRequest
-	(*TransformReply)(nil),    // 23: nepho.v1.TransformReply
-	(*PublishRequest)(nil),    // 24: nepho.v1.PublishRequest
-	(*PublishReply)(nil),      // 25: nepho.v1.PublishReply
-	(*QueryRequest)(nil),      // 26: nepho.v1.QueryRequest
-	(*QueryReply)(nil),        // 27: nepho.v1.QueryReply
-	nil,                       // 28: nepho.v1.StartRequest.TagsEntry
-	(MeterType)(0),            // 29: nepho.v1.MeterType
+	(Question_Call)(0),        // 0: nepho.v1.Question.Call
+	(PublishReply_Outcome)(0), // 1: nepho.v1.PublishReply.Outcome
+	(*DescribeRequest)(nil),   // 2: nepho.v1.DescribeRequest
+	(*Description)(nil),       // 3: nepho.v1.Description
+	(*Option)(nil),            // 4: nepho.v1.Option
+	(*MeterDescription)(nil),  // 5: nepho.v1.MeterDescription
+	(*Value)(nil),             // 6: nepho.v1.Value
+	(*List)(nil),              // 7: nepho.v1.List
+	(*Table)(nil),             // 8: nepho.v1.Table
+	(*Entry)(nil),             // 9: nepho.v1.Entry
+	(*CheckRequest)(nil),      // 10: nepho.v1.CheckRequest
+	(*CheckReply)(nil),        // 11: nepho.v1.CheckReply
+	(*Problem)(nil),           // 12: nepho.v1.Problem
+	(*StartRequest)(nil),      // 13: nepho.v1.StartRequest
+	(*StartReply)(nil),        // 14: nepho.v1.StartReply
+	(*StopRequest)(nil),       // 15: nepho.v1.StopRequest
+	(*StopReply)(nil),         // 16: nepho.v1.StopReply
+	(*PollRequest)(nil),       // 17: nepho.v1.PollRequest
+	(*PollReply)(nil),         // 18: nepho.v1.PollReply
+	(*PollSummary)(nil),       // 19: nepho.v1.PollSummary
+	(*ToSource)(nil),          // 20: nepho.v1.ToSource
+	(*Settlement)(nil),        // 21: nepho.v1.Settlement
+	(*FromSource)(nil),        // 22: nepho.v1.FromSource
+	(*ToAsker)(nil),           // 23: nepho.v1.ToAsker
+	(*Question)(nil),          // 24: nepho.v1.Question
+	(*Answer)(nil),            // 25: nepho.v1.Answer
+	(*TransformRequest)(nil),  // 26: nepho.v1.TransformRequest
+	(*TransformReply)(nil),    // 27: nepho.v1.TransformReply
+	(*PublishRequest)(nil),    // 28: nepho.v1.PublishRequest
+	(*PublishReply)(nil),      // 29: nepho.v1.PublishReply
+	(*QueryRequest)(nil),      // 30: nepho.v1.QueryRequest
+	(*QueryReply)(nil),        // 31: nepho.v1.QueryReply
+	nil,                       // 32: nepho.v1.StartRequest.TagsEntry
+	(MeterType)(0),            // 33: nepho.v1.MeterType
 }
 var file_sdk_wire_plugin_proto_depIdxs = []int32{
-	3,  // 0: nepho.v1.Description.options:type_name -> nepho.v1.Option
-	4,  // 1: nepho.v1.Description.meters:type_name -> nepho.v1.MeterDescription
-	29, // 2: nepho.v1.MeterDescription.type:type_name -> nepho.v1.MeterType
-	6,  // 3: nepho.v1.Value.list:type_name -> nepho.v1.List
-	7,  // 4: nepho.v1.Value.table:type_name -> nepho.v1.Table
-	5,  // 5: nepho.v1.List.values:type_name -> nepho.v1.Value
-	8,  // 6: nepho.v1.Table.entries:type_name -> nepho.v1.Entry
-	5,  // 7: nepho.v1.Entry.value:type_name -> nepho.v1.Value
-	7,  // 8: nepho.v1.CheckRequest.options:type_name -> nepho.v1.Table
-	11, // 9: nepho.v1.CheckReply.problems:type_name -> nepho.v1.Problem
-	7,  // 10: nepho.v1.StartRequest.options:type_name -> nepho.v1.Table
-	28, // 11: nepho.v1.StartRequest.tags:type_name -> nepho.v1.StartRequest.TagsEntry
-	11, // 12: nepho.v1.StartReply.problems:type_name -> nepho.v1.Problem
-	18, // 13: nepho.v1.PollReply.summary:type_name -> nepho.v1.PollSummary
-	20, // 14: nepho.v1.ToSource.settlements:type_name -> nepho.v1.Settlement
-	27, // 15: nepho.v1.ToSource.answer:type_name -> nepho.v1.QueryReply
-	26, // 16: nepho.v1.FromSource.query:type_name -> nepho.v1.QueryRequest
-	0,  // 17: nepho.v1.PublishReply.outcome:type_name -> nepho.v1.PublishReply.Outcome
-	1,  // 18: nepho.v1.Plugin.Describe:input_type -> nepho.v1.DescribeRequest
-	9,  // 19: nepho.v1.Plugin.Check:input_type -> nepho.v1.CheckRequest
-	12, // 20: nepho.v1.Plugin.Start:input_type -> nepho.v1.StartRequest
-	14, // 21: nepho.v1.Plugin.Stop:input_type -> nepho.v1.StopRequest
-	16, // 22: nepho.v1.Pollster.Poll:input_type -> nepho.v1.PollRequest
-	19, // 23: nepho.v1.Source.Listen:input_type -> nepho.v1.ToSource
-	22, // 24: nepho.v1.Transformer.Transform:input_type -> nepho.v1.TransformRequest
-	24, // 25: nepho.v1.Publisher.Publish:input_type -> nepho.v1.PublishRequest
-	26, // 26: nepho.v1.Storage.Query:input_type -> nepho.v1.QueryRequest
-	2,  // 27: nepho.v1.Plugin.Describe:output_type -> nepho.v1.Description
-	10, // 28: nepho.v1.Plugin.Check:output_type -> nepho.v1.CheckReply
-	13, // 29: nepho.v1.Plugin.Start:output_type -> nepho.v1.StartReply
-	15, // 30: nepho.v1.Plugin.Stop:output_type -> nepho.v1.StopReply
-	17, // 31: nepho.v1.Pollster.Poll:output_type -> nepho.v1.PollReply
-	21, // 32: nepho.v1.Source.Listen:output_type -> nepho.v1.FromSource
-	23, // 33: nepho.v1.Transformer.Transform:output_type -> nepho.v1.TransformReply
-	25, // 34: nepho.v1.Publisher.Publish:output_type -> nepho.v1.PublishReply
-	27, // 35: nepho.v1.Storage.Query:output_type -> nepho.v1.QueryReply
-	27, // [27:36] is the sub-list for method output_type
-	18, // [18:27] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	4,  // 0: nepho.v1.Description.options:type_name -> nepho.v1.Option
+	5,  // 1: nepho.v1.Description.meters:type_name -> nepho.v1.MeterDescription
+	33, // 2: nepho.v1.MeterDescription.type:type_name -> nepho.v1.MeterType
+	7,  // 3: nepho.v1.Value.list:type_name -> nepho.v1.List
+	8,  // 4: nepho.v1.Value.table:type_name -> nepho.v1.Table
+	6,  // 5: nepho.v1.List.values:type_name -> nepho.v1.Value
+	9,  // 6: nepho.v1.Table.entries:type_name -> nepho.v1.Entry
+	6,  // 7: nepho.v1.Entry.value:type_name -> nepho.v1.Value
+	8,  // 8: nepho.v1.CheckRequest.options:type_name -> nepho.v1.Table
+	12, // 9: nepho.v1.CheckReply.problems:type_name -> nepho.v1.Problem
+	8,  // 10: nepho.v1.StartRequest.options:type_name -> nepho.v1.Table
+	32, // 11: nepho.v1.StartRequest.tags:type_name -> nepho.v1.StartRequest.TagsEntry
+	12, // 12: nepho.v1.StartReply.problems:type_name -> nepho.v1.Problem
+	19, // 13: nepho.v1.PollReply.summary:type_name -> nepho.v1.PollSummary
+	21, // 14: nepho.v1.ToSource.settlements:type_name -> nepho.v1.Settlement
+	31, // 15: nepho.v1.ToSource.answer:type_name -> nepho.v1.QueryReply
+	30, // 16: nepho.v1.FromSource.query:type_name -> nepho.v1.QueryRequest
+	25, // 17: nepho.v1.ToAsker.answer:type_name -> nepho.v1.Answer
+	0,  // 18: nepho.v1.Question.call:type_name -> nepho.v1.Question.Call
+	1,  // 19: nepho.v1.PublishReply.outcome:type_name -> nepho.v1.PublishReply.Outcome
+	2,  // 20: nepho.v1.Plugin.Describe:input_type -> nepho.v1.DescribeRequest
+	10, // 21: nepho.v1.Plugin.Check:input_type -> nepho.v1.CheckRequest
+	13, // 22: nepho.v1.Plugin.Start:input_type -> nepho.v1.StartRequest
+	15, // 23: nepho.v1.Plugin.Stop:input_type -> nepho.v1.StopRequest
+	17, // 24: nepho.v1.Pollster.Poll:input_type -> nepho.v1.PollRequest
+	20, // 25: nepho.v1.Source.Listen:input_type -> nepho.v1.ToSource
+	23, // 26: nepho.v1.Asker.Ask:input_type -> nepho.v1.ToAsker
+	26, // 27: nepho.v1.Transformer.Transform:input_type -> nepho.v1.TransformRequest
+	28, // 28: nepho.v1.Publisher.Publish:input_type -> nepho.v1.PublishRequest
+	30, // 29: nepho.v1.Storage.Query:input_type -> nepho.v1.QueryRequest
+	3,  // 30: nepho.v1.Plugin.Describe:output_type -> nepho.v1.Description
+	11, // 31: nepho.v1.Plugin.Check:output_type -> nepho.v1.CheckReply
+	14, // 32: nepho.v1.Plugin.Start:output_type -> nepho.v1.StartReply
+	16, // 33: nepho.v1.Plugin.Stop:output_type -> nepho.v1.StopReply
+	18, // 34: nepho.v1.Pollster.Poll:output_type -> nepho.v1.PollReply
+	22, // 35: nepho.v1.Source.Listen:output_type -> nepho.v1.FromSource
+	24, // 36: nepho.v1.Asker.Ask:output_type -> nepho.v1.Question
+	27, // 37: nepho.v1.Transformer.Transform:output_type -> nepho.v1.TransformReply
+	29, // 38: nepho.v1.Publisher.Publish:output_type -> nepho.v1.PublishReply
+	31, // 39: nepho.v1.Storage.Query:output_type -> nepho.v1.QueryReply
+	30, // [30:40] is the sub-list for method output_type
+	20, // [20:30] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_sdk_wire_plugin_proto_init() }
@@ -2233,10 +2544,10 @@ func file_sdk_wire_plugin_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sdk_wire_plugin_proto_rawDesc), len(file_sdk_wire_plugin_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   28,
+			NumEnums:      2,
+			NumMessages:   31,
 			NumExtensions: 0,
-			NumServices:   6,
+			NumServices:   7,
 		},
 		GoTypes:           file_sdk_wire_plugin_proto_goTypes,
 		DependencyIndexes: file_sdk_wire_plugin_proto_depIdxs,

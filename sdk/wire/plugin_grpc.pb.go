@@ -6,8 +6,8 @@
 //   notification  Source
 //   transformer   Transformer
 //   publisher     Publisher
-//   storage       Publisher, Storage
-//   alarm         Publisher, Source
+//   storage       Publisher, Storage, and maybe SeriesStorage (series.proto)
+//   alarm         Publisher, Source, Asker
 //
 // Batches travel as the bytes of an encoded Batch, so that the host can carry
 // them without decoding.
@@ -456,6 +456,106 @@ var Source_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "Listen",
 			Handler:       _Source_Listen_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
+		},
+	},
+	Metadata: "sdk/wire/plugin.proto",
+}
+
+const (
+	Asker_Ask_FullMethodName = "/nepho.v1.Asker/Ask"
+)
+
+// AskerClient is the client API for Asker service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+type AskerClient interface {
+	// Open as long as Source.Listen is, of which it is independent: neither waits for
+	// the other. The host's first message names the instance.
+	Ask(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ToAsker, Question], error)
+}
+
+type askerClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewAskerClient(cc grpc.ClientConnInterface) AskerClient {
+	return &askerClient{cc}
+}
+
+func (c *askerClient) Ask(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ToAsker, Question], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Asker_ServiceDesc.Streams[0], Asker_Ask_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ToAsker, Question]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Asker_AskClient = grpc.BidiStreamingClient[ToAsker, Question]
+
+// AskerServer is the server API for Asker service.
+// All implementations must embed UnimplementedAskerServer
+// for forward compatibility.
+type AskerServer interface {
+	// Open as long as Source.Listen is, of which it is independent: neither waits for
+	// the other. The host's first message names the instance.
+	Ask(grpc.BidiStreamingServer[ToAsker, Question]) error
+	mustEmbedUnimplementedAskerServer()
+}
+
+// UnimplementedAskerServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedAskerServer struct{}
+
+func (UnimplementedAskerServer) Ask(grpc.BidiStreamingServer[ToAsker, Question]) error {
+	return status.Error(codes.Unimplemented, "method Ask not implemented")
+}
+func (UnimplementedAskerServer) mustEmbedUnimplementedAskerServer() {}
+func (UnimplementedAskerServer) testEmbeddedByValue()               {}
+
+// UnsafeAskerServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to AskerServer will
+// result in compilation errors.
+type UnsafeAskerServer interface {
+	mustEmbedUnimplementedAskerServer()
+}
+
+func RegisterAskerServer(s grpc.ServiceRegistrar, srv AskerServer) {
+	// If the following call panics, it indicates UnimplementedAskerServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&Asker_ServiceDesc, srv)
+}
+
+func _Asker_Ask_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(AskerServer).Ask(&grpc.GenericServerStream[ToAsker, Question]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Asker_AskServer = grpc.BidiStreamingServer[ToAsker, Question]
+
+// Asker_ServiceDesc is the grpc.ServiceDesc for Asker service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var Asker_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "nepho.v1.Asker",
+	HandlerType: (*AskerServer)(nil),
+	Methods:     []grpc.MethodDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "Ask",
+			Handler:       _Asker_Ask_Handler,
 			ServerStreams: true,
 			ClientStreams: true,
 		},
