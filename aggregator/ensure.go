@@ -197,6 +197,9 @@ func (in *intake) take(b *sdk.Batch, d *demand, e index.Ensured) {
 		return
 	}
 	d.r.values = d.values
+	if e.Err != nil {
+		d.r.values = nil // the index may not have them, so it is told all of them next time
+	}
 	if d.fresh {
 		in.known.add(d.r)
 	}

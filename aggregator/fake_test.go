@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/nephoscope/nepho/aggregator/definitions"
 	"github.com/nephoscope/nepho/aggregator/engine"
 	"github.com/nephoscope/nepho/aggregator/index"
 	"github.com/nephoscope/nepho/aggregator/policy"
@@ -21,6 +22,7 @@ type shelf struct {
 	resources map[uuid.UUID]*index.Resource
 	metrics   map[index.Name]*index.Entry
 	changes   uint64
+	removals  uint64
 	revisions int // changes of attributes
 
 	ensures, lookups int   // calls
@@ -41,7 +43,7 @@ func (s *shelf) fail() error {
 	return err
 }
 
-func (s *shelf) Changes() uint64 { return s.changes }
+func (s *shelf) Removals() uint64 { return s.removals }
 
 func (s *shelf) Lookup(_ context.Context, ids []uuid.UUID, into []*index.Entry) ([]*index.Entry, error) {
 	s.lookups++
@@ -85,9 +87,12 @@ func (s *shelf) ensure(w index.Wanted) (e index.Ensured) {
 		s.resources[r.ID] = r
 		e.Created = true
 		s.changes++
-	case r.Type != w.Resource.Type:
+	case r.Type != w.Resource.Type && r.Type != definitions.Generic && w.Resource.Type != definitions.Generic:
 		errs = append(errs, &index.InvalidError{Reason: fmt.Sprintf("resource %s is of the type %s", r.Original, r.Type)})
 	default:
+		if r.Type != w.Resource.Type && r.Type == definitions.Generic {
+			r.Type, e.Changed = w.Resource.Type, true
+		}
 		for k, v := range w.Resource.Attributes {
 			if v != nil && r.Attributes[k] != v {
 				if r.Attributes == nil {
@@ -125,7 +130,7 @@ func (s *shelf) ensure(w index.Wanted) (e index.Ensured) {
 
 // remove deletes a resource as somebody does by hand, with its metrics.
 func (s *shelf) remove(id uuid.UUID) {
-	s.changes++
+	s.removals++
 	delete(s.resources, id)
 	maps.DeleteFunc(s.metrics, func(n index.Name, _ *index.Entry) bool { return n.Resource == id })
 }

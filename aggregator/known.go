@@ -16,9 +16,9 @@ import (
 
 // known is what is remembered of meters and resources, so that a sample costs a
 // look into a slice instead of the index. It is bounded, and it never says more than
-// the index does: as soon as anything in that changes, what is remembered of a
+// the index does: as soon as anything goes from that, what is remembered of a
 // resource is compared with the index when it is needed next. Of what other processes
-// change in an index that they share this one hears nothing, so there it is compared
+// remove from an index that they share this one hears nothing, so there it is compared
 // from time to time.
 //
 // A resource is found by its id. The fingerprint of the resource in the batch tells
@@ -29,7 +29,7 @@ type known struct {
 	x     lookup
 	limit int           // resources
 	drop  bool          // what no definition names
-	fresh time.Duration // how long it is believed although nothing changed; 0: for ever
+	fresh time.Duration // how long it is believed although nothing went; 0: for ever
 
 	seed   maphash.Seed
 	meters map[sdk.Meter]*meter
@@ -37,14 +37,14 @@ type known struct {
 	// and young becomes old; what is still needed of old goes to young again.
 	young, old map[string]*resource
 
-	changes    uint64 // of the index when generation began
+	removals   uint64 // of the index when generation began
 	compared   time.Time
 	generation uint64
 }
 
 // lookup is what known asks the index.
 type lookup interface {
-	Changes() uint64
+	Removals() uint64
 	Lookup(ctx context.Context, ids []uuid.UUID, into []*index.Entry) ([]*index.Entry, error)
 }
 
@@ -104,8 +104,8 @@ func (k *known) forget() {
 
 // begin is called before each batch.
 func (k *known) begin() {
-	if c := k.x.Changes(); c != k.changes || k.fresh > 0 && time.Since(k.compared) > k.fresh {
-		k.changes, k.compared = c, time.Now()
+	if n := k.x.Removals(); n != k.removals || k.fresh > 0 && time.Since(k.compared) > k.fresh {
+		k.removals, k.compared = n, time.Now()
 		k.generation++
 	}
 	if len(k.meters) > maxMeters {
@@ -145,8 +145,8 @@ func (k *known) resource(text string) *resource {
 
 func (k *known) add(r *resource) { k.young[r.text] = r }
 
-// current compares resources with the index if that has changed: metrics that were
-// deleted are forgotten.
+// current compares resources with the index if something went from it: metrics that
+// were deleted are forgotten.
 func (k *known) current(ctx context.Context, resources []*resource) error {
 	var ids []uuid.UUID
 	var stale []*resource

@@ -104,9 +104,9 @@ func (d *DB) try(ctx context.Context, p *pool, a *access, f func(*Session) error
 			return ctx.Err() // which drivers have other words for
 		case attempt < d.attempts && (errors.Is(err, ErrAgain) || d.again(err) || d.retry != nil && d.retry(err)):
 		case d.away(err):
-			return a.lost(err)
+			return a.lost(d.explained(err))
 		default:
-			return err
+			return d.explained(err)
 		}
 	}
 }

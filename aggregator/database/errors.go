@@ -106,6 +106,26 @@ func sqliteAway(err error) bool {
 	return primary == sqlite3.SQLITE_FULL || primary == sqlite3.SQLITE_BUSY
 }
 
+// explained adds to an error of an SQLite file what is to be done about it.
+func (d *DB) explained(err error) error {
+	var what string
+	switch sqliteCode(err) & 0xff {
+	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
+		what = "is damaged; with nothing using it, put a backup in its place without the files FILE-wal and FILE-shm, or what \"sqlite3 FILE .recover\" still reads of it"
+	case sqlite3.SQLITE_FULL:
+		what = "has no more room; make some on its disk"
+	case sqlite3.SQLITE_BUSY:
+		what = fmt.Sprintf("was kept locked for %v by another process, such as a backup or an open sqlite3; end that", patience)
+	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_CANTOPEN:
+		what = "cannot be written; it, the files FILE-wal and FILE-shm and its folder have to belong to the user that runs this"
+	case sqlite3.SQLITE_IOERR:
+		what = "cannot be read or written; look for faults of its disk in the kernel's log"
+	default:
+		return err
+	}
+	return fmt.Errorf("the file %q %s: %w", d.path, what, err)
+}
+
 // access is one way to use the database, to read or to change: either may be
 // refused while the other is not. It tells the log once when it ends, and once when it
 // is back.

@@ -87,13 +87,17 @@ func (d *DB) openPostgres(ctx context.Context, o Options) error {
 	return nil
 }
 
+// patience is how long an SQLite file may be locked by another process.
+const patience = 10 * time.Second
+
 func (d *DB) openSQLite(ctx context.Context, o Options) error {
 	d.dialect = &sqlite
-	failed := func(err error) error { return fmt.Errorf("cannot open %s in %q: %w", o.What, o.URL, err) }
+	failed := func(err error) error { return fmt.Errorf("cannot open %s in %q: %w", o.What, o.URL, d.explained(err)) }
 	path, err := filepath.Abs(o.URL)
 	if err != nil {
 		return failed(err)
 	}
+	d.path = path
 	// SQLite would let everybody read it.
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -103,7 +107,7 @@ func (d *DB) openSQLite(ctx context.Context, o Options) error {
 		return failed(err)
 	}
 	open := func(pragmas ...string) *sql.DB {
-		q := url.Values{"_pragma": append([]string{"busy_timeout(10000)", "journal_mode(wal)", "foreign_keys(on)", "trusted_schema(off)"}, pragmas...)}
+		q := url.Values{"_pragma": append([]string{fmt.Sprintf("busy_timeout(%d)", patience.Milliseconds()), "journal_mode(wal)", "foreign_keys(on)", "trusted_schema(off)"}, pragmas...)}
 		db, openErr := sql.Open("sqlite", (&url.URL{Scheme: "file", Path: path, RawQuery: q.Encode()}).String())
 		err = errors.Join(err, openErr)
 		return db
@@ -121,7 +125,6 @@ func (d *DB) openSQLite(ctx context.Context, o Options) error {
 	if err != nil {
 		return failed(err)
 	}
-	d.path = path
 	d.writers = newKeptPool(writer, d.dialect, 1)
 	d.views = newKeptPool(view, d.dialect, cmp.Or(o.Connections, max(4, 2*runtime.GOMAXPROCS(0))))
 	d.attempts = 20

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -229,4 +231,23 @@ func Each(rows *sql.Rows, err error, f func(*sql.Rows) error) error {
 		}
 	}
 	return rows.Err()
+}
+
+// Prepared gives the statements that connections keep prepared, so that their plans
+// can be looked at: those of SQLite, for the driver of PostgreSQL has its own. It waits
+// for what is under way.
+func (d *DB) Prepared() []string {
+	found := map[string]bool{}
+	for _, p := range []*pool{d.writers, d.views} {
+		for range cap(p.kept) {
+			s := <-p.kept
+			if s != nil {
+				for query := range s.prepared {
+					found[query] = true
+				}
+			}
+			p.kept <- s
+		}
+	}
+	return slices.Sorted(maps.Keys(found))
 }

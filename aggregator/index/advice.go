@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/nephoscope/nepho/aggregator/database"
 	"github.com/nephoscope/nepho/aggregator/search"
 )
 
@@ -28,8 +29,8 @@ const maxCandidates = 8
 const maxAdviceValues = 5000
 
 // advise finds the condition that selects fewest resources.
-func (l *listing) advise(ctx context.Context, s *session) error {
-	if s.dialect.plans || l.only != nil {
+func (l *listing) advise(ctx context.Context) error {
+	if l.s.Shared() || l.only != nil {
 		return nil
 	}
 	var candidates []*statement
@@ -52,7 +53,7 @@ func (l *listing) advise(ctx context.Context, s *session) error {
 		}
 	}
 	var err error
-	l.advice, err = fewest(ctx, s, candidates)
+	l.advice, err = fewest(ctx, l.s, candidates)
 	return err
 }
 
@@ -107,12 +108,12 @@ func hasPrefix(pattern any) bool {
 }
 
 // fewest is the candidate that selects fewest, or nil if all select too many.
-func fewest(ctx context.Context, s *session, candidates []*statement) (best *statement, err error) {
+func fewest(ctx context.Context, s *database.Session, candidates []*statement) (best *statement, err error) {
 	limit := adviceLimit + 1
 	for _, c := range candidates {
 		n := 0
-		rows, err := s.queryOnce(ctx, "SELECT count(*) FROM ("+c.text.String()+" LIMIT "+strconv.Itoa(limit)+") AS x", c.args...)
-		err = each(rows, err, func(rows *sql.Rows) error { return rows.Scan(&n) })
+		rows, err := s.QueryOnce(ctx, "SELECT count(*) FROM ("+c.text.String()+" LIMIT "+strconv.Itoa(limit)+") AS x", c.args...)
+		err = database.Each(rows, err, func(rows *sql.Rows) error { return rows.Scan(&n) })
 		if err != nil {
 			return nil, fmt.Errorf("cannot count what is looked for: %w", err)
 		}
@@ -124,8 +125,8 @@ func fewest(ctx context.Context, s *session, candidates []*statement) (best *sta
 }
 
 // advise starts to select metrics in a scope, from as few as possible.
-func (scope Scope) advise(ctx context.Context, s *session, to *statement) error {
-	if scope.Project != "" && !s.dialect.plans {
+func (scope Scope) advise(ctx context.Context, s *database.Session, to *statement) error {
+	if scope.Project != "" && !s.Shared() {
 		c := &statement{}
 		c.add(`SELECT ref FROM metric WHERE creator IN (SELECT id FROM creator WHERE project_id = ?)
 			UNION SELECT ref FROM metric WHERE resource IN (SELECT id FROM resource WHERE project_id = ?)`, scope.Project, scope.Project)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/nephoscope/nepho/aggregator/database"
 	"github.com/nephoscope/nepho/aggregator/engine"
 	"github.com/nephoscope/nepho/aggregator/search"
 )
@@ -144,9 +145,9 @@ func (c *cloud) sizes(b *testing.B) {
 
 // bytes is the size of an index on disk.
 func (c *cloud) bytes(b *testing.B) (n int64) {
-	if c.x.database.shared {
-		ok(b, c.x.view(b.Context(), func(s *session) error {
-			_, err := s.one(b.Context(), "SELECT pg_database_size(current_database())", nil, &n)
+	if c.x.database.Shared() {
+		ok(b, c.x.view(b.Context(), func(s *database.Session) error {
+			_, err := s.One(b.Context(), "SELECT pg_database_size(current_database())", nil, &n)
 			return err
 		}))
 		return n
@@ -378,7 +379,7 @@ func (c *cloud) page(b *testing.B) {
 	bench(b, "metric-names-of-project", func(ctx context.Context, b *testing.B) {
 		must(c.x.MetricNames(ctx, Scope{cloudProject(c.r.IntN(1000))}, "", 100))(b)
 	})
-	if !c.x.database.shared {
+	if !c.x.database.Shared() {
 		bench(b, "snapshot", func(ctx context.Context, b *testing.B) { ok(b, c.x.Snapshot(ctx, io.Discard)) })
 	}
 }

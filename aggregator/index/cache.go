@@ -36,6 +36,8 @@ type cache struct {
 	byRef  table[engine.Ref]
 	texts  texts
 	seeds  [2]maphash.Seed
+	// forgotten counts what was forgotten: see [Index.Removals].
+	forgotten atomic.Uint64
 }
 
 func newCache(size int) *cache {
@@ -79,6 +81,7 @@ func (c *cache) put(m *moments, e *Entry) {
 // forget drops a metric that was deleted or detached, or whose resource was
 // changed. resource and name are those it had.
 func (c *cache) forget(id uuid.UUID, ref engine.Ref, resource uuid.UUID, name string) {
+	c.forgotten.Add(1)
 	c.byID.forget(id)
 	c.byRef.forget(ref)
 	if resource != uuid.Nil {

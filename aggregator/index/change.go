@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/nephoscope/nepho/aggregator/database"
 	"github.com/nephoscope/nepho/aggregator/engine"
 )
 
@@ -72,10 +73,10 @@ func (t *storedType) insertRows(ctx context.Context, u *update, list []*row) (in
 	for _, chunk := range chunks(list) {
 		var args []any
 		for _, r := range chunk {
-			args = append(args, u.dialect.id(r.ID), t.id, r.Original, r.creator, r.User, r.Project,
+			args = append(args, u.UUID(r.ID), t.id, r.Original, r.creator, r.User, r.Project,
 				r.Started.UnixMicro(), microsOrNil(r.Ended), r.RevisionStart.UnixMicro())
 		}
-		n, err := u.exec(ctx, `INSERT INTO resource (id, type, original, creator, user_id, project_id, started_at, ended_at, revision_start)
+		n, err := u.Exec(ctx, `INSERT INTO resource (id, type, original, creator, user_id, project_id, started_at, ended_at, revision_start)
 			VALUES `+listed("(?,?,?,?,?,?,?,?,?)", len(chunk))+" ON CONFLICT DO NOTHING", args...)
 		if err != nil {
 			return 0, fmt.Errorf("cannot create resources: %w", err)
@@ -104,13 +105,13 @@ func (t *storedType) insertAttributes(ctx context.Context, u *update, chunk []*r
 	}
 	var args []any
 	for _, r := range chunk {
-		args = append(args, u.dialect.id(r.ID))
+		args = append(args, u.UUID(r.ID))
 		for i := range t.attributes {
 			a := &t.attributes[i]
-			args = append(args, u.argument(a.Type, r.Attributes[a.Name]))
+			args = append(args, argument(u.Session, a.Type, r.Attributes[a.Name]))
 		}
 	}
-	_, err := u.exec(ctx, "INSERT INTO "+t.table(false)+" (id"+t.columns("")+") VALUES "+
+	_, err := u.Exec(ctx, "INSERT INTO "+t.table(false)+" (id"+t.columns("")+") VALUES "+
 		listed(places("?", 1+len(t.attributes)), len(chunk)), args...)
 	return err
 }
@@ -123,15 +124,15 @@ func (u *update) saveRevision(ctx context.Context, t *storedType, old *row) (tim
 		now = old.RevisionStart.Add(time.Microsecond)
 	}
 	var revision int64
-	found, err := u.one(ctx, `INSERT INTO resource_history (id, type, original, creator, user_id, project_id, started_at, ended_at, revision_start, revision_end)
+	found, err := u.One(ctx, `INSERT INTO resource_history (id, type, original, creator, user_id, project_id, started_at, ended_at, revision_start, revision_end)
 		SELECT id, type, original, creator, user_id, project_id, started_at, ended_at, revision_start, ? FROM resource WHERE id = ? RETURNING revision`,
-		[]any{now.UnixMicro(), u.dialect.id(old.ID)}, &revision)
+		[]any{now.UnixMicro(), u.UUID(old.ID)}, &revision)
 	if err == nil && !found {
-		err = errAgain
+		err = database.ErrAgain
 	}
 	if err == nil && t.name != Generic {
-		_, err = u.exec(ctx, "INSERT INTO "+t.table(true)+" (revision"+t.columns("")+") SELECT "+u.place()+t.columns("")+
-			" FROM "+t.table(false)+" WHERE id = ?", revision, u.dialect.id(old.ID))
+		_, err = u.Exec(ctx, "INSERT INTO "+t.table(true)+" (revision"+t.columns("")+") SELECT "+place(u.Session, "bigint")+t.columns("")+
+			" FROM "+t.table(false)+" WHERE id = ?", revision, u.UUID(old.ID))
 	}
 	if err != nil {
 		return now, fmt.Errorf("cannot keep the revision of a resource: %w", err)
@@ -139,27 +140,19 @@ func (u *update) saveRevision(ctx context.Context, t *storedType, old *row) (tim
 	return now, nil
 }
 
-// place is the placeholder of a number that stands alone.
-func (u *update) place() string {
-	if u.dialect.numbered {
-		return "?::bigint"
-	}
-	return "?"
-}
-
 // saveRow writes what a resource has become.
 func (u *update) saveRow(ctx context.Context, t *storedType, r *row) error {
-	_, err := u.exec(ctx, "UPDATE resource SET type = ?, user_id = ?, project_id = ?, started_at = ?, ended_at = ?, revision_start = ? WHERE id = ?",
-		t.id, r.User, r.Project, r.Started.UnixMicro(), microsOrNil(r.Ended), r.RevisionStart.UnixMicro(), u.dialect.id(r.ID))
+	_, err := u.Exec(ctx, "UPDATE resource SET type = ?, user_id = ?, project_id = ?, started_at = ?, ended_at = ?, revision_start = ? WHERE id = ?",
+		t.id, r.User, r.Project, r.Started.UnixMicro(), microsOrNil(r.Ended), r.RevisionStart.UnixMicro(), u.UUID(r.ID))
 	if err == nil && len(t.attributes) > 0 {
 		var set []string
 		var args []any
 		for i := range t.attributes {
 			a := &t.attributes[i]
 			set = append(set, a.column()+" = ?")
-			args = append(args, u.argument(a.Type, r.Attributes[a.Name]))
+			args = append(args, argument(u.Session, a.Type, r.Attributes[a.Name]))
 		}
-		_, err = u.exec(ctx, "UPDATE "+t.table(false)+" SET "+strings.Join(set, ", ")+" WHERE id = ?", append(args, u.dialect.id(r.ID))...)
+		_, err = u.Exec(ctx, "UPDATE "+t.table(false)+" SET "+strings.Join(set, ", ")+" WHERE id = ?", append(args, u.UUID(r.ID))...)
 	}
 	if err != nil {
 		return fmt.Errorf("cannot change a resource: %w", err)
@@ -191,7 +184,7 @@ func (x *Index) CreateResource(ctx context.Context, r *Resource, attach map[stri
 		if err := made.complete(u.now); err != nil {
 			return err
 		}
-		t, err := readType(ctx, u.session, r.Type, u.dialect.forShare)
+		t, err := readType(ctx, u.Session, r.Type, u.ForShare())
 		if err != nil {
 			return err
 		}
@@ -213,7 +206,7 @@ func (x *Index) CreateResource(ctx context.Context, r *Resource, attach map[stri
 		if err := x.setMetrics(ctx, u, made, attach, metrics); err != nil {
 			return err
 		}
-		return readMetricNames(ctx, u.session, []*row{made})
+		return readMetricNames(ctx, u.Session, []*row{made})
 	})
 	if err != nil {
 		return nil, err
@@ -252,8 +245,8 @@ func (x *Index) setMetrics(ctx context.Context, u *update, r *row, attach map[st
 	}
 	taken, err := insertMetrics(ctx, u, create)
 	switch {
-	case x.database.inUse(err):
-		return errAgain
+	case database.IsForeign(err):
+		return database.ErrAgain
 	case err == nil && len(taken) > 0:
 		return errTaken(ctx, u, taken[0])
 	}
@@ -265,15 +258,15 @@ func (x *Index) attach(ctx context.Context, u *update, r *row, name string, id u
 	if err := checkText("name", name); err != nil {
 		return err
 	}
-	old, err := readAttached(ctx, u, "id = ?", u.dialect.id(id))
+	old, err := readAttached(ctx, u, "id = ?", u.UUID(id))
 	if err != nil {
 		return err
 	}
 	if len(old) == 0 || old[0].creator != r.creator {
 		return &NotFoundError{KindMetric, id.String()}
 	}
-	_, err = u.exec(ctx, "UPDATE metric SET resource = ?, name = ? WHERE id = ?", u.dialect.id(r.ID), name, u.dialect.id(id))
-	if x.database.unique(err) {
+	_, err = u.Exec(ctx, "UPDATE metric SET resource = ?, name = ? WHERE id = ?", u.UUID(r.ID), name, u.UUID(id))
+	if database.IsUnique(err) {
 		return &NamedMetricError{name}
 	}
 	x.forgetLater(u, old)
@@ -292,8 +285,8 @@ type attached struct {
 // readAttached reads metrics, and locks them.
 func readAttached(ctx context.Context, u *update, condition string, args ...any) ([]attached, error) {
 	var list []attached
-	rows, err := u.query(ctx, "SELECT id, ref, resource, name, creator FROM metric WHERE deleted_at IS NULL AND "+condition+u.dialect.forUpdate, args...)
-	err = each(rows, err, func(rows *sql.Rows) error {
+	rows, err := u.Query(ctx, "SELECT id, ref, resource, name, creator FROM metric WHERE deleted_at IS NULL AND "+condition+u.ForUpdate(), args...)
+	err = database.Each(rows, err, func(rows *sql.Rows) error {
 		var (
 			a        attached
 			resource uuid.NullUUID
@@ -310,9 +303,9 @@ func readAttached(ctx context.Context, u *update, condition string, args ...any)
 	return list, nil
 }
 
-// forgetLater drops metrics from memory when the transaction is durable.
+// forgetLater drops metrics from memory when the transaction is over.
 func (x *Index) forgetLater(u *update, list []attached) {
-	u.committed = append(u.committed, func() {
+	u.afterwards(func() {
 		for _, a := range list {
 			x.cache.forget(a.id, a.ref, a.resource, a.name)
 		}
@@ -392,7 +385,7 @@ func (x *Index) ChangeResource(ctx context.Context, typ string, id uuid.UUID, c 
 	var r *row
 	seen := x.cache.moments()
 	err = x.update(ctx, func(u *update) error {
-		if r, err = readResource(ctx, u.session, typ, id, u.dialect.forUpdate); err != nil {
+		if r, err = readResource(ctx, u.Session, typ, id, u.ForUpdate()); err != nil {
 			return err
 		}
 		if !c.Revision.IsZero() && !c.Revision.Equal(r.RevisionStart) {
@@ -413,7 +406,7 @@ func (x *Index) ChangeResource(ctx context.Context, typ string, id uuid.UUID, c 
 		if err := x.setMetrics(ctx, u, r, c.Attach, metrics); err != nil {
 			return err
 		}
-		return readMetricNames(ctx, u.session, []*row{r})
+		return readMetricNames(ctx, u.Session, []*row{r})
 	})
 	if err != nil {
 		return nil, err
@@ -424,7 +417,7 @@ func (x *Index) ChangeResource(ctx context.Context, typ string, id uuid.UUID, c 
 // changeRow changes a resource that was read and locked, with a new revision if that
 // makes a difference, and reports whether it does.
 func (x *Index) changeRow(ctx context.Context, u *update, r *row, c *Change) (bool, error) {
-	t, err := readType(ctx, u.session, r.Type, u.dialect.forShare)
+	t, err := readType(ctx, u.Session, r.Type, u.ForShare())
 	if err != nil {
 		return false, err
 	}
@@ -456,7 +449,7 @@ func (x *Index) changeRow(ctx context.Context, u *update, r *row, c *Change) (bo
 
 // forgetMetricsOf has the metrics of a resource dropped from memory.
 func (x *Index) forgetMetricsOf(ctx context.Context, u *update, resource uuid.UUID) error {
-	list, err := readAttached(ctx, u, "resource = ?", u.dialect.id(resource))
+	list, err := readAttached(ctx, u, "resource = ?", u.UUID(resource))
 	if err == nil {
 		x.forgetLater(u, list)
 	}
@@ -466,7 +459,7 @@ func (x *Index) forgetMetricsOf(ctx context.Context, u *update, resource uuid.UU
 // detach takes a resource's metrics away from it, but for those that it is to have
 // under the very name.
 func (x *Index) detach(ctx context.Context, u *update, r *row, keep map[string]uuid.UUID) error {
-	list, err := readAttached(ctx, u, "resource = ?", u.dialect.id(r.ID))
+	list, err := readAttached(ctx, u, "resource = ?", u.UUID(r.ID))
 	if err != nil {
 		return err
 	}
@@ -476,7 +469,7 @@ func (x *Index) detach(ctx context.Context, u *update, r *row, keep map[string]u
 		for i, a := range chunk {
 			args[i] = int64(a.ref)
 		}
-		if _, err := u.exec(ctx, "UPDATE metric SET resource = NULL WHERE ref IN "+places("?", len(chunk)), args...); err != nil {
+		if _, err := u.Exec(ctx, "UPDATE metric SET resource = NULL WHERE ref IN "+places("?", len(chunk)), args...); err != nil {
 			return fmt.Errorf("cannot detach metrics: %w", err)
 		}
 	}
@@ -488,7 +481,7 @@ func (x *Index) detach(ctx context.Context, u *update, r *row, keep map[string]u
 // metrics as deleted. The error is a [*NotFoundError].
 func (x *Index) DeleteResource(ctx context.Context, typ string, id uuid.UUID) error {
 	return x.update(ctx, func(u *update) error {
-		r, err := readResource(ctx, u.session, typ, id, u.dialect.forUpdate)
+		r, err := readResource(ctx, u.Session, typ, id, u.ForUpdate())
 		if err != nil {
 			return err
 		}
@@ -497,13 +490,13 @@ func (x *Index) DeleteResource(ctx context.Context, typ string, id uuid.UUID) er
 }
 
 func (x *Index) deleteRow(ctx context.Context, u *update, r *row) error {
-	list, err := readAttached(ctx, u, "resource = ?", u.dialect.id(r.ID))
+	list, err := readAttached(ctx, u, "resource = ?", u.UUID(r.ID))
 	if err != nil {
 		return err
 	}
 	x.forgetLater(u, list)
-	id := u.dialect.id(r.ID)
-	if _, err := u.exec(ctx, "UPDATE metric SET deleted_at = ?, resource = NULL WHERE resource = ?", u.now.UnixMicro(), id); err != nil {
+	id := u.UUID(r.ID)
+	if _, err := u.Exec(ctx, "UPDATE metric SET deleted_at = ?, resource = NULL WHERE resource = ?", u.now.UnixMicro(), id); err != nil {
 		return fmt.Errorf("cannot delete the metrics of a resource: %w", err)
 	}
 	var statements []string
@@ -515,7 +508,7 @@ func (x *Index) deleteRow(ctx context.Context, u *update, r *row) error {
 	}
 	statements = append(statements, "DELETE FROM resource_history WHERE id = ?", "DELETE FROM resource WHERE id = ?")
 	for _, statement := range statements {
-		if _, err := u.exec(ctx, statement, id); err != nil {
+		if _, err := u.Exec(ctx, statement, id); err != nil {
 			return fmt.Errorf("cannot delete a resource: %w", err)
 		}
 	}
@@ -532,7 +525,7 @@ func (x *Index) DeleteResources(ctx context.Context, q ResourceQuery) (int, erro
 	for {
 		n, removed := 0, 0
 		err := x.update(ctx, func(u *update) error {
-			list, err := x.list(ctx, u.session, q, nil)
+			list, err := x.list(ctx, u.Session, q, nil)
 			if err != nil {
 				return err
 			}
@@ -542,7 +535,7 @@ func (x *Index) DeleteResources(ctx context.Context, q ResourceQuery) (int, erro
 			}
 			n = len(list)
 			// Those that others deleted meanwhile are not among the locked ones.
-			rows, err := readRows(ctx, u.session, ids, u.dialect.forUpdate)
+			rows, err := readRows(ctx, u.Session, ids, u.ForUpdate())
 			if err != nil {
 				return err
 			}

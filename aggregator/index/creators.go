@@ -33,9 +33,9 @@ func (x *Index) creator(ctx context.Context, name string) (any, error) {
 	}
 	user, project, _ := strings.Cut(name, ":")
 	err := x.update(ctx, func(u *update) error {
-		_, err := u.exec(ctx, "INSERT INTO creator (name, user_id, project_id) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", name, user, project)
+		_, err := u.Exec(ctx, "INSERT INTO creator (name, user_id, project_id) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", name, user, project)
 		if err == nil {
-			_, err = u.one(ctx, "SELECT id FROM creator WHERE name = ?", []any{name}, &id)
+			_, err = u.One(ctx, "SELECT id FROM creator WHERE name = ?", []any{name}, &id)
 		}
 		return err
 	})

@@ -9,6 +9,8 @@ import (
 	"slices"
 
 	"github.com/google/uuid"
+
+	"github.com/nephoscope/nepho/aggregator/database"
 )
 
 // Wanted is a resource as it should be, and the metrics that it should have.
@@ -47,7 +49,7 @@ func (x *Index) EnsureResources(ctx context.Context, wanted []Wanted) ([]Ensured
 	}
 	e.sort()
 	// Mostly all is there.
-	err := x.view(ctx, func(s *session) error {
+	err := x.view(ctx, func(s *database.Session) error {
 		if err := e.readResources(ctx, s, false); err != nil {
 			return err
 		}
@@ -66,7 +68,7 @@ func (x *Index) EnsureResources(ctx context.Context, wanted []Wanted) ([]Ensured
 	}
 	seen := x.cache.moments()
 	err = x.update(ctx, func(u *update) error {
-		if err := e.readResources(ctx, u.session, true); err != nil {
+		if err := e.readResources(ctx, u.Session, true); err != nil {
 			return err
 		}
 		if err := e.createResources(ctx, u); err != nil {
@@ -75,7 +77,7 @@ func (x *Index) EnsureResources(ctx context.Context, wanted []Wanted) ([]Ensured
 		if err := e.changeResources(ctx, u); err != nil {
 			return err
 		}
-		if err := e.readMetrics(ctx, u.session); err != nil {
+		if err := e.readMetrics(ctx, u.Session); err != nil {
 			return err
 		}
 		return e.createMetrics(ctx, u)
@@ -182,10 +184,10 @@ func (e *ensurer) sort() {
 }
 
 // readResources finds out which resources are there, and what differs.
-func (e *ensurer) readResources(ctx context.Context, s *session, writes bool) error {
+func (e *ensurer) readResources(ctx context.Context, s *database.Session, writes bool) error {
 	typeLock, rowLock := "", ""
 	if writes {
-		typeLock, rowLock = s.dialect.forShare, s.dialect.forUpdate
+		typeLock, rowLock = s.ForShare(), s.ForUpdate()
 	}
 	if err := e.readTypes(ctx, s, typeLock); err != nil {
 		return err
@@ -209,7 +211,7 @@ func (e *ensurer) readResources(ctx context.Context, s *session, writes bool) er
 	return nil
 }
 
-func (e *ensurer) readTypes(ctx context.Context, s *session, lock string) error {
+func (e *ensurer) readTypes(ctx context.Context, s *database.Session, lock string) error {
 	names := map[string]bool{}
 	for _, j := range e.jobs {
 		names[j.Type] = true
@@ -313,7 +315,7 @@ func (e *ensurer) createResources(ctx context.Context, u *update) error {
 			return err
 		}
 		if n < int64(len(byType[name])) {
-			return errAgain // somebody else created one just now
+			return database.ErrAgain // somebody else created one just now
 		}
 	}
 	return nil
@@ -339,7 +341,7 @@ func (e *ensurer) changeResources(ctx context.Context, u *update) (err error) {
 
 // readMetrics fills in the entries of the metrics that are there, and finds policies
 // for the others.
-func (e *ensurer) readMetrics(ctx context.Context, s *session) error {
+func (e *ensurer) readMetrics(ctx context.Context, s *database.Session) error {
 	var names []Name
 	for _, j := range e.jobs {
 		for i := range j.metrics {
@@ -391,8 +393,8 @@ func (e *ensurer) createMetrics(ctx context.Context, u *update) error {
 		}
 	}
 	taken, err := insertMetrics(ctx, u, create)
-	if e.x.database.inUse(err) || len(taken) > 0 {
-		return errAgain // a policy was deleted, or a metric created, just now
+	if database.IsForeign(err) || len(taken) > 0 {
+		return database.ErrAgain // a policy was deleted, or a metric created, just now
 	}
 	if err != nil {
 		return err

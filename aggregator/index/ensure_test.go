@@ -207,7 +207,7 @@ func TestRaces(t *testing.T) {
 	both(t, func(t *testing.T, x *Index) {
 		ctx := t.Context()
 		y := x
-		if x.database.shared {
+		if x.database.Shared() {
 			y = open(t, x.where)
 		}
 		instances(t, x)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/nephoscope/nepho/aggregator/database"
 	"github.com/nephoscope/nepho/aggregator/search"
 	"github.com/nephoscope/nepho/aggregator/timetext"
 )
@@ -105,7 +106,7 @@ func resourceColumn(t *storedType, name string, history, past bool) (column, boo
 // filter makes SQL of a search.
 type filter struct {
 	*statement
-	dialect *dialect
+	session *database.Session
 	column  func(name string) (column, bool)
 	missing func(name string) error // of a column that there is not
 	asker   string
@@ -248,8 +249,8 @@ func (f *filter) likeText(c column, n search.Compare) error {
 		return errValue(n.Attribute, n.Value)
 	}
 	p := parseLike(text)
-	condition := f.dialect.like + " ?"
-	args := []any{f.dialect.pattern(p)}
+	operator, operand := p.like(f.session)
+	condition, args := operator+" ?", []any{operand}
 	of := c.expr
 	if c.within != "" {
 		of = c.inner
@@ -321,13 +322,13 @@ func (f *filter) value(c column, name string, v any) (any, error) {
 		if err != nil {
 			return nil, refused
 		}
-		return f.dialect.id(id), nil
+		return f.session.UUID(id), nil
 	case kindResource:
 		id, err := ResourceID(text, f.asker)
 		if err != nil {
 			return nil, err
 		}
-		return f.dialect.id(id), nil
+		return f.session.UUID(id), nil
 	case kindNumber:
 		if b, ok := v.(bool); ok {
 			text = map[bool]string{true: "1", false: "0"}[b]

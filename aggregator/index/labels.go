@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/nephoscope/nepho/aggregator/database"
 	"github.com/nephoscope/nepho/aggregator/engine"
 )
 
@@ -40,16 +41,16 @@ func pairsOf(list []*metricRow) []pair {
 }
 
 // readPairs gives the numbers of labels.
-func readPairs(ctx context.Context, s *session, pairs []pair, lock string) (map[pair]int64, error) {
+func readPairs(ctx context.Context, s *database.Session, pairs []pair, lock string) (map[pair]int64, error) {
 	numbers := make(map[pair]int64, len(pairs))
 	err := eachChunk(pairs, func(chunk []pair) error {
-		query := "SELECT l.id, l.name, l.value FROM (VALUES " + listed("("+s.dialect.textPlace+","+s.dialect.textPlace+")", len(chunk)) +
+		query := "SELECT l.id, l.name, l.value FROM (VALUES " + listed("("+textPlace(s)+","+textPlace(s)+")", len(chunk)) +
 			") AS w CROSS JOIN label l WHERE l.name = w.column1 AND l.value = w.column2"
 		if lock != "" {
 			query += lock + " OF l"
 		}
-		rows, err := s.query(ctx, query, pairArgs(chunk)...)
-		return each(rows, err, func(rows *sql.Rows) error {
+		rows, err := s.Query(ctx, query, pairArgs(chunk)...)
+		return database.Each(rows, err, func(rows *sql.Rows) error {
 			var (
 				p  pair
 				id int64
@@ -80,16 +81,16 @@ func insertLabels(ctx context.Context, u *update, list []*metricRow) error {
 	}
 	pairs := pairsOf(list)
 	for _, chunk := range chunks(pairs) {
-		if _, err := u.exec(ctx, "INSERT INTO label (name, value) VALUES "+listed("(?,?)", len(chunk))+" ON CONFLICT DO NOTHING", pairArgs(chunk)...); err != nil {
+		if _, err := u.Exec(ctx, "INSERT INTO label (name, value) VALUES "+listed("(?,?)", len(chunk))+" ON CONFLICT DO NOTHING", pairArgs(chunk)...); err != nil {
 			return fmt.Errorf("cannot write labels: %w", err)
 		}
 	}
-	numbers, err := readPairs(ctx, u.session, pairs, u.dialect.forShare)
+	numbers, err := readPairs(ctx, u.Session, pairs, u.ForShare())
 	if err != nil {
 		return err
 	}
 	if len(numbers) < len(pairs) {
-		return errAgain // one was the last of its kind, and removed just now
+		return database.ErrAgain // one was the last of its kind, and removed just now
 	}
 	var places [][2]int64
 	for _, m := range list {
@@ -103,7 +104,7 @@ func insertLabels(ctx context.Context, u *update, list []*metricRow) error {
 		for _, p := range chunk {
 			args = append(args, p[0], p[1])
 		}
-		if _, err := u.exec(ctx, "INSERT INTO metric_label (label, ref) VALUES "+listed("(?,?)", len(chunk)), args...); err != nil {
+		if _, err := u.Exec(ctx, "INSERT INTO metric_label (label, ref) VALUES "+listed("(?,?)", len(chunk)), args...); err != nil {
 			return fmt.Errorf("cannot write labels: %w", err)
 		}
 	}
@@ -115,19 +116,19 @@ func deleteLabels(ctx context.Context, u *update, list []*metricRow) error {
 	if len(list) == 0 {
 		return nil
 	}
-	numbers, err := readPairs(ctx, u.session, pairsOf(list), u.dialect.forUpdate)
+	numbers, err := readPairs(ctx, u.Session, pairsOf(list), u.ForUpdate())
 	if err != nil {
 		return err
 	}
 	for _, m := range list {
 		for name, value := range m.Labels {
-			if _, err := u.exec(ctx, "DELETE FROM metric_label WHERE label = ? AND ref = ?", numbers[pair{name, value}], int64(m.ref)); err != nil {
+			if _, err := u.Exec(ctx, "DELETE FROM metric_label WHERE label = ? AND ref = ?", numbers[pair{name, value}], int64(m.ref)); err != nil {
 				return fmt.Errorf("cannot delete labels: %w", err)
 			}
 		}
 	}
 	for _, number := range numbers {
-		if _, err := u.exec(ctx, "DELETE FROM label WHERE id = ? AND NOT EXISTS (SELECT 1 FROM metric_label p WHERE p.label = label.id)", number); err != nil {
+		if _, err := u.Exec(ctx, "DELETE FROM label WHERE id = ? AND NOT EXISTS (SELECT 1 FROM metric_label p WHERE p.label = label.id)", number); err != nil {
 			return fmt.Errorf("cannot delete labels: %w", err)
 		}
 	}
@@ -161,13 +162,13 @@ func newCondition(m Matcher) (*condition, error) {
 const countLimit = 10_000
 
 // select finds the labels that match.
-func (c *condition) find(ctx context.Context, s *session) error {
+func (c *condition) find(ctx context.Context, s *database.Session) error {
 	query, args := "SELECT id, value FROM label WHERE name = ?", []any{c.Name}
 	if !c.Not && !c.Regexp {
 		query, args = query+" AND value = ?", append(args, c.Value)
 	}
-	rows, err := s.query(ctx, query, args...)
-	err = each(rows, err, func(rows *sql.Rows) error {
+	rows, err := s.Query(ctx, query, args...)
+	err = database.Each(rows, err, func(rows *sql.Rows) error {
 		var (
 			id    int64
 			value string
@@ -183,7 +184,7 @@ func (c *condition) find(ctx context.Context, s *session) error {
 			break
 		}
 		var n int
-		_, err = s.one(ctx, "SELECT count(*) FROM (SELECT 1 FROM metric_label WHERE label = ? LIMIT ?) AS x", []any{id, countLimit}, &n)
+		_, err = s.One(ctx, "SELECT count(*) FROM (SELECT 1 FROM metric_label WHERE label = ? LIMIT ?) AS x", []any{id, countLimit}, &n)
 		c.count += n
 	}
 	if err != nil {
@@ -220,7 +221,7 @@ func (x *Index) labelled(ctx context.Context, matchers []Matcher, scope Scope, f
 		}
 		conditions[i] = c
 	}
-	return x.view(ctx, func(s *session) error {
+	return x.view(ctx, func(s *database.Session) error {
 		restart()
 		// The condition that selects fewest is looked up, the others are asked of each.
 		var driver *condition
@@ -249,7 +250,7 @@ func (x *Index) labelled(ctx context.Context, matchers []Matcher, scope Scope, f
 
 // pageLabelled calls f for each metric that has a label which the driver selects, or
 // any if it is nil.
-func pageLabelled(ctx context.Context, s *session, driver *condition, scope Scope, f func(*Metric) bool) error {
+func pageLabelled(ctx context.Context, s *database.Session, driver *condition, scope Scope, f func(*Metric) bool) error {
 	const page = 1000
 	if driver != nil && len(driver.numbers) == 0 {
 		return nil
@@ -273,7 +274,7 @@ func pageLabelled(ctx context.Context, s *session, driver *condition, scope Scop
 		scope.add(&q)
 		q.add(" ORDER BY m.ref LIMIT " + strconv.Itoa(page))
 		n, more := 0, true
-		rows, err := s.queryOnce(ctx, q.text.String(), q.args...)
+		rows, err := s.QueryOnce(ctx, q.text.String(), q.args...)
 		err = scanMetrics(rows, err, func(m *Metric) {
 			n, last = n+1, m.Ref
 			more = more && f(m)
@@ -295,11 +296,11 @@ func (x *Index) LabelNames(ctx context.Context, matchers []Matcher, scope Scope,
 		})
 	}
 	var names []string
-	err := x.view(ctx, func(s *session) error {
+	err := x.view(ctx, func(s *database.Session) error {
 		names = nil
 		for name := after; len(names) < limit; {
 			q := usedLabel("l.name", "l.name > ?", name, scope)
-			found, err := s.one(ctx, q.text.String()+" LIMIT 1", q.args, &name)
+			found, err := s.One(ctx, q.text.String()+" LIMIT 1", q.args, &name)
 			if err != nil {
 				return fmt.Errorf("cannot read labels: %w", err)
 			}
@@ -333,11 +334,11 @@ func (x *Index) LabelValues(ctx context.Context, name string, matchers []Matcher
 		})
 	}
 	var values []string
-	err := x.view(ctx, func(s *session) error {
+	err := x.view(ctx, func(s *database.Session) error {
 		values = nil
 		q := usedLabel("l.value", "l.name = ?", name, scope)
-		rows, err := s.query(ctx, "SELECT value FROM ("+q.text.String()+") AS x WHERE value > ? ORDER BY value LIMIT ?", append(q.args, after, limit)...)
-		err = each(rows, err, func(rows *sql.Rows) error {
+		rows, err := s.Query(ctx, "SELECT value FROM ("+q.text.String()+") AS x WHERE value > ? ORDER BY value LIMIT ?", append(q.args, after, limit)...)
+		err = database.Each(rows, err, func(rows *sql.Rows) error {
 			var v string
 			err := rows.Scan(&v)
 			values = append(values, v)

@@ -45,8 +45,8 @@ func parseLike(pattern string) likePattern {
 	return p
 }
 
-// like is the pattern for PostgreSQL's LIKE.
-func (p likePattern) like() string {
+// sql is the pattern for PostgreSQL's LIKE.
+func (p likePattern) sql() string {
 	var b strings.Builder
 	for _, part := range p {
 		switch part.kind {

@@ -8,20 +8,26 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/nephoscope/nepho/aggregator/database"
 	"github.com/nephoscope/nepho/aggregator/engine"
 )
 
 // Cached is [Index.Lookup] of one metric in memory only. It does not allocate.
 func (x *Index) Cached(id uuid.UUID) (*Entry, bool) { return x.cache.byID.get(id) }
 
+// Removals counts what this process did since the index was opened after which a
+// metric may be gone, or belong to another resource: when it stands still, metrics
+// that were there are there.
+func (x *Index) Removals() uint64 { return x.cache.forgotten.Load() }
+
 // Lookup finds metrics by id and appends their entries to into. Those in memory
 // cost a look into a map, others one query for all. Metrics that are not there, or
 // were deleted, have a nil entry.
 func (x *Index) Lookup(ctx context.Context, ids []uuid.UUID, into []*Entry) ([]*Entry, error) {
 	return lookup(ctx, x, &x.cache.byID, ids, into, func(id uuid.UUID) uuid.UUID { return id },
-		func(ctx context.Context, s *session, missing []uuid.UUID, found func(uuid.UUID, *Entry)) error {
+		func(ctx context.Context, s *database.Session, missing []uuid.UUID, found func(uuid.UUID, *Entry)) error {
 			query := entryQuery + "m.deleted_at IS NULL AND m.id IN " + places("?", len(missing))
-			rows, err := s.query(ctx, query, s.ids(missing)...)
+			rows, err := s.Query(ctx, query, uuids(s, missing)...)
 			return x.scanEntries(rows, err, func(e *Entry, _ Name) { found(e.ID, e) })
 		})
 }
@@ -29,9 +35,9 @@ func (x *Index) Lookup(ctx context.Context, ids []uuid.UUID, into []*Entry) ([]*
 // LookupRefs is [Index.Lookup] by the engine's numbers: the change feed tells of these.
 func (x *Index) LookupRefs(ctx context.Context, refs []engine.Ref, into []*Entry) ([]*Entry, error) {
 	return lookup(ctx, x, &x.cache.byRef, refs, into, func(r engine.Ref) engine.Ref { return r },
-		func(ctx context.Context, s *session, missing []engine.Ref, found func(engine.Ref, *Entry)) error {
+		func(ctx context.Context, s *database.Session, missing []engine.Ref, found func(engine.Ref, *Entry)) error {
 			query := entryQuery + "m.deleted_at IS NULL AND m.ref IN " + places("?", len(missing))
-			rows, err := s.query(ctx, query, refArgs(missing)...)
+			rows, err := s.Query(ctx, query, refArgs(missing)...)
 			return x.scanEntries(rows, err, func(e *Entry, _ Name) { found(e.Ref, e) })
 		})
 }
@@ -49,26 +55,26 @@ func (x *Index) LookupNames(ctx context.Context, names []Name, into []*Entry) ([
 }
 
 // findNames reads entries by resource and name.
-func (x *Index) findNames(ctx context.Context, s *session, names []Name, found func(Name, *Entry)) error {
-	rows, err := s.query(ctx, "SELECT "+entryColumns+" FROM "+s.dialect.names(len(names))+
-		" CROSS JOIN metric m LEFT JOIN resource r ON r.id = m.resource WHERE m.resource = w.column1 AND m.name = w.column2", s.nameArgs(names)...)
+func (x *Index) findNames(ctx context.Context, s *database.Session, names []Name, found func(Name, *Entry)) error {
+	rows, err := s.Query(ctx, "SELECT "+entryColumns+" FROM "+namesTable(s, len(names))+
+		" CROSS JOIN metric m LEFT JOIN resource r ON r.id = m.resource WHERE m.resource = w.column1 AND m.name = w.column2", nameArgs(s, names)...)
 	return x.scanEntries(rows, err, func(e *Entry, n Name) { found(n, e) })
 }
 
-// names is a table w of n names of metrics: column1 is the resource, column2 the name.
+// namesTable is a table w of n names of metrics: column1 is the resource, column2 the name.
 // With CROSS JOIN SQLite takes these first, and looks for each.
-func (d *dialect) names(n int) string {
-	return "(VALUES " + listed("("+d.idPlace+","+d.textPlace+")", n) + ") AS w"
+func namesTable(s *database.Session, n int) string {
+	return "(VALUES " + listed("("+uuidPlace(s)+","+textPlace(s)+")", n) + ") AS w"
 }
 
-func (s *session) nameArgs(names []Name) []any {
+func nameArgs(s *database.Session, names []Name) []any {
 	args := make([]any, 0, 2*len(names))
 	for _, n := range names {
 		name := n.Metric
 		if checkText("", name) != nil {
 			name = "" // which no resource's metric has, nor that one
 		}
-		args = append(args, s.dialect.id(n.Resource), name)
+		args = append(args, s.UUID(n.Resource), name)
 	}
 	return args
 }
@@ -79,7 +85,7 @@ const (
 )
 
 func (x *Index) scanEntries(rows *sql.Rows, err error, f func(*Entry, Name)) error {
-	return each(rows, err, func(rows *sql.Rows) error {
+	return database.Each(rows, err, func(rows *sql.Rows) error {
 		var (
 			e                      Entry
 			creator, project, name sql.NullString
@@ -98,7 +104,7 @@ func (x *Index) scanEntries(rows *sql.Rows, err error, f func(*Entry, Name)) err
 // lookup finds entries in a table, and what is not there with find, which is asked
 // for a bounded number at a time.
 func lookup[T, K comparable](ctx context.Context, x *Index, t *table[K], wanted []T, into []*Entry, key func(T) K,
-	find func(context.Context, *session, []T, func(T, *Entry)) error) ([]*Entry, error) {
+	find func(context.Context, *database.Session, []T, func(T, *Entry)) error) ([]*Entry, error) {
 	start, missing := len(into), []T(nil)
 	for _, w := range wanted {
 		e, ok := t.get(key(w))
@@ -112,7 +118,7 @@ func lookup[T, K comparable](ctx context.Context, x *Index, t *table[K], wanted 
 	}
 	found := make(map[T]*Entry, len(missing))
 	m := t.moment()
-	err := x.database.read(ctx, func(s *session) error {
+	err := x.read(ctx, func(s *database.Session) error {
 		for _, chunk := range padded(missing) {
 			if err := find(ctx, s, chunk, func(w T, e *Entry) { found[w] = e }); err != nil {
 				return err
@@ -187,15 +193,6 @@ func listed(text string, n int) string {
 	return string(b[:len(b)-1])
 }
 
-// ids are UUIDs as arguments.
-func (s *session) ids(ids []uuid.UUID) []any {
-	args := make([]any, len(ids))
-	for i, id := range ids {
-		args[i] = s.dialect.id(id)
-	}
-	return args
-}
-
 func refArgs(refs []engine.Ref) []any {
 	args := make([]any, len(refs))
 	for i, r := range refs {
@@ -207,10 +204,10 @@ func refArgs(refs []engine.Ref) []any {
 // Alive reports of each ref whether its metric is there and not marked as deleted.
 func (x *Index) Alive(ctx context.Context, refs []engine.Ref) ([]bool, error) {
 	alive := make(map[engine.Ref]bool, len(refs))
-	err := x.database.read(ctx, func(s *session) error {
+	err := x.read(ctx, func(s *database.Session) error {
 		for _, chunk := range padded(refs) {
-			rows, err := s.query(ctx, "SELECT ref FROM metric WHERE deleted_at IS NULL AND ref IN "+places("?", len(chunk)), refArgs(chunk)...)
-			err = each(rows, err, func(rows *sql.Rows) error {
+			rows, err := s.Query(ctx, "SELECT ref FROM metric WHERE deleted_at IS NULL AND ref IN "+places("?", len(chunk)), refArgs(chunk)...)
+			err = database.Each(rows, err, func(rows *sql.Rows) error {
 				var r engine.Ref
 				err := rows.Scan(&r)
 				alive[r] = true

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/nephoscope/nepho/aggregator/database"
 	"github.com/nephoscope/nepho/aggregator/engine"
 )
 
@@ -39,7 +40,7 @@ func scanMetric(rows *sql.Rows) (*Metric, error) {
 }
 
 func scanMetrics(rows *sql.Rows, err error, f func(*Metric)) error {
-	err = each(rows, err, func(rows *sql.Rows) error {
+	err = database.Each(rows, err, func(rows *sql.Rows) error {
 		m, err := scanMetric(rows)
 		if err == nil {
 			f(m)
@@ -54,8 +55,8 @@ func scanMetrics(rows *sql.Rows, err error, f func(*Metric)) error {
 
 // Metric is the metric of an id that is not marked as deleted. The error is a [*NotFoundError].
 func (x *Index) Metric(ctx context.Context, id uuid.UUID) (m *Metric, err error) {
-	err = x.database.read(ctx, func(s *session) error {
-		rows, err := s.query(ctx, "SELECT "+metricColumns+" FROM metric m WHERE m.deleted_at IS NULL AND m.id = ?", s.dialect.id(id))
+	err = x.read(ctx, func(s *database.Session) error {
+		rows, err := s.Query(ctx, "SELECT "+metricColumns+" FROM metric m WHERE m.deleted_at IS NULL AND m.id = ?", s.UUID(id))
 		return scanMetrics(rows, err, func(found *Metric) { m = found })
 	})
 	if err == nil && m == nil {
@@ -96,7 +97,7 @@ func (x *Index) Metrics(ctx context.Context, q MetricQuery) ([]*Metric, error) {
 		return nil, err
 	}
 	var list []*Metric
-	err = x.view(ctx, func(s *session) error {
+	err = x.view(ctx, func(s *database.Session) error {
 		list = nil
 		var all statement
 		all.add("SELECT " + metricColumns + " FROM ")
@@ -108,7 +109,7 @@ func (x *Index) Metrics(ctx context.Context, q MetricQuery) ([]*Metric, error) {
 			all.add("NOT ")
 		}
 		all.add("NULL")
-		q.conditions(s.dialect, &all)
+		q.conditions(s, &all)
 		q.Scope.add(&all)
 		if q.Page.Marker != "" {
 			id, _, err := q.Page.marker(false)
@@ -116,7 +117,7 @@ func (x *Index) Metrics(ctx context.Context, q MetricQuery) ([]*Metric, error) {
 				return err
 			}
 			var one statement
-			one.add("SELECT "+sorted(keys)+" FROM metric m WHERE m.id = ?", s.dialect.id(id))
+			one.add("SELECT "+sorted(keys)+" FROM metric m WHERE m.id = ?", s.UUID(id))
 			values, err := readMarker(ctx, s, &one, len(keys), q.Page.Marker)
 			if err != nil {
 				return err
@@ -125,7 +126,7 @@ func (x *Index) Metrics(ctx context.Context, q MetricQuery) ([]*Metric, error) {
 			all.after(keys, values)
 		}
 		all.add(orderBy(keys, false) + " LIMIT " + strconv.Itoa(max(1, q.Page.Limit)))
-		rows, err := s.queryOnce(ctx, all.text.String(), all.args...)
+		rows, err := s.QueryOnce(ctx, all.text.String(), all.args...)
 		return scanMetrics(rows, err, func(m *Metric) { list = append(list, m) })
 	})
 	if err != nil {
@@ -137,9 +138,9 @@ func (x *Index) Metrics(ctx context.Context, q MetricQuery) ([]*Metric, error) {
 // conditions adds what the query selects by. A + keeps databases from looking into
 // an index that would give metrics in another order than that of their ids: so many
 // have the same policy that it is faster to go through all in that order.
-func (q *MetricQuery) conditions(d *dialect, s *statement) {
+func (q *MetricQuery) conditions(on *database.Session, s *statement) {
 	if q.ID != uuid.Nil {
-		s.add(" AND m.id = ?", d.id(q.ID))
+		s.add(" AND m.id = ?", on.UUID(q.ID))
 	}
 	if q.Name != nil {
 		s.text.WriteString(" AND m.name ")
@@ -160,7 +161,7 @@ func (q *MetricQuery) conditions(d *dialect, s *statement) {
 		s.add(" AND +m.policy = (SELECT id FROM policy WHERE name = ?)", q.Policy)
 	}
 	if q.Resource != uuid.Nil {
-		s.add(" AND m.resource = ?", d.id(q.Resource))
+		s.add(" AND m.resource = ?", on.UUID(q.Resource))
 	}
 }
 
@@ -190,13 +191,13 @@ func (x *Index) knowMetrics(ctx context.Context, list []*Metric) error {
 func (x *Index) ResourceMetrics(ctx context.Context, resources []uuid.UUID, names ...string) (map[uuid.UUID][]*Metric, error) {
 	found := make(map[uuid.UUID][]*Metric, len(resources))
 	var all []*Metric
-	err := x.view(ctx, func(s *session) error {
+	err := x.view(ctx, func(s *database.Session) error {
 		add := func(m *Metric) { all = append(all, m) }
 		clear(all)
 		all = all[:0]
 		if len(names) == 0 {
 			return eachChunk(resources, func(chunk []uuid.UUID) error {
-				rows, err := s.query(ctx, "SELECT "+metricColumns+" FROM metric m WHERE m.resource IN "+places("?", len(chunk)), s.ids(chunk)...)
+				rows, err := s.Query(ctx, "SELECT "+metricColumns+" FROM metric m WHERE m.resource IN "+places("?", len(chunk)), uuids(s, chunk)...)
 				return scanMetrics(rows, err, add)
 			})
 		}
@@ -209,8 +210,8 @@ func (x *Index) ResourceMetrics(ctx context.Context, resources []uuid.UUID, name
 			}
 		}
 		return eachChunk(wanted, func(chunk []Name) error {
-			rows, err := s.query(ctx, "SELECT DISTINCT "+metricColumns+" FROM "+s.dialect.names(len(chunk))+
-				" CROSS JOIN metric m WHERE m.resource = w.column1 AND m.name = w.column2", s.nameArgs(chunk)...)
+			rows, err := s.Query(ctx, "SELECT DISTINCT "+metricColumns+" FROM "+namesTable(s, len(chunk))+
+				" CROSS JOIN metric m WHERE m.resource = w.column1 AND m.name = w.column2", nameArgs(s, chunk)...)
 			return scanMetrics(rows, err, add)
 		})
 	})
@@ -240,7 +241,7 @@ func eachChunk[T any](list []T, f func([]T) error) error {
 // is a [*NotFoundError].
 func (x *Index) DeleteMetric(ctx context.Context, id uuid.UUID) error {
 	return x.update(ctx, func(u *update) error {
-		list, err := readAttached(ctx, u, "id = ?", u.dialect.id(id))
+		list, err := readAttached(ctx, u, "id = ?", u.UUID(id))
 		if err != nil {
 			return err
 		}
@@ -248,7 +249,7 @@ func (x *Index) DeleteMetric(ctx context.Context, id uuid.UUID) error {
 			return &NotFoundError{KindMetric, id.String()}
 		}
 		x.forgetLater(u, list)
-		_, err = u.exec(ctx, "UPDATE metric SET deleted_at = ?, resource = NULL WHERE id = ?", u.now.UnixMicro(), u.dialect.id(id))
+		_, err = u.Exec(ctx, "UPDATE metric SET deleted_at = ?, resource = NULL WHERE id = ?", u.now.UnixMicro(), u.UUID(id))
 		return err
 	})
 }
@@ -260,9 +261,9 @@ func (x *Index) Purge(ctx context.Context, before time.Time, limit int) ([]engin
 	err := x.update(ctx, func(u *update) error {
 		refs = refs[:0]
 		var labelled []*metricRow
-		rows, err := u.query(ctx, "SELECT ref, labels FROM metric WHERE deleted_at IS NOT NULL AND deleted_at <= ? ORDER BY deleted_at LIMIT ?"+u.dialect.forUpdate,
+		rows, err := u.Query(ctx, "SELECT ref, labels FROM metric WHERE deleted_at IS NOT NULL AND deleted_at <= ? ORDER BY deleted_at LIMIT ?"+u.ForUpdate(),
 			before.UnixMicro(), limit)
-		err = each(rows, err, func(rows *sql.Rows) error {
+		err = database.Each(rows, err, func(rows *sql.Rows) error {
 			var (
 				m      = &metricRow{}
 				labels sql.NullString
@@ -284,7 +285,7 @@ func (x *Index) Purge(ctx context.Context, before time.Time, limit int) ([]engin
 			return err
 		}
 		return eachChunk(refs, func(chunk []engine.Ref) error {
-			_, err := u.exec(ctx, "DELETE FROM metric WHERE ref IN "+places("?", len(chunk)), refArgs(chunk)...)
+			_, err := u.Exec(ctx, "DELETE FROM metric WHERE ref IN "+places("?", len(chunk)), refArgs(chunk)...)
 			return err
 		})
 	})
@@ -298,12 +299,8 @@ func (x *Index) Purge(ctx context.Context, before time.Time, limit int) ([]engin
 // snapshot was restored, call it with the highest ref that the engine knows.
 func (x *Index) Reserve(ctx context.Context, highest engine.Ref) error {
 	return x.update(ctx, func(u *update) error {
-		for i, statement := range u.dialect.reserve {
-			var args []any
-			if i == len(u.dialect.reserve)-1 {
-				args = append(args, int64(highest))
-			}
-			if _, err := u.exec(ctx, statement, args...); err != nil {
+		for _, statement := range reservations(u.Session) {
+			if _, err := u.Exec(ctx, statement, int64(highest)); err != nil {
 				return fmt.Errorf("cannot reserve numbers of metrics: %w", err)
 			}
 		}
@@ -315,7 +312,7 @@ func (x *Index) Reserve(ctx context.Context, highest engine.Ref) error {
 // resources, ascending, after the given one.
 func (x *Index) MetricNames(ctx context.Context, scope Scope, after string, limit int) ([]string, error) {
 	var names []string
-	err := x.view(ctx, func(s *session) error {
+	err := x.view(ctx, func(s *database.Session) error {
 		names = nil
 		// One look into the index for each name, however many metrics have it.
 		for name := after; len(names) < limit; {
@@ -323,7 +320,7 @@ func (x *Index) MetricNames(ctx context.Context, scope Scope, after string, limi
 			one.add("SELECT m.name FROM metric m WHERE m.deleted_at IS NULL AND m.resource IS NOT NULL AND m.labels IS NULL AND m.name > ?", name)
 			scope.add(&one)
 			one.add(" ORDER BY m.name LIMIT 1")
-			found, err := s.one(ctx, one.text.String(), one.args, &name)
+			found, err := s.One(ctx, one.text.String(), one.args, &name)
 			if err != nil {
 				return fmt.Errorf("cannot list names of metrics: %w", err)
 			}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/nephoscope/nepho/aggregator/database"
 	"github.com/nephoscope/nepho/aggregator/engine"
 	"github.com/nephoscope/nepho/aggregator/policy"
 )
@@ -48,7 +49,7 @@ type chooser struct {
 	rules    []Rule
 }
 
-func readChooser(ctx context.Context, s *session) (*chooser, error) {
+func readChooser(ctx context.Context, s *database.Session) (*chooser, error) {
 	policies, err := readPolicies(ctx, s)
 	if err != nil {
 		return nil, err
@@ -134,14 +135,14 @@ func insertMetrics(ctx context.Context, u *update, list []*metricRow) (taken []*
 			}
 			var resource any
 			if m.Resource != uuid.Nil {
-				resource = u.dialect.id(m.Resource)
+				resource = u.UUID(m.Resource)
 			}
 			byID[m.ID] = m
-			args = append(args, u.dialect.id(m.ID), nullText(m.Name), nullText(m.Unit), m.creator, m.policy.ID, resource, u.now.UnixMicro(), labels)
+			args = append(args, u.UUID(m.ID), nullText(m.Name), nullText(m.Unit), m.creator, m.policy.ID, resource, u.now.UnixMicro(), labels)
 		}
-		rows, err := u.query(ctx, "INSERT INTO metric (id, name, unit, creator, policy, resource, created_at, labels) VALUES "+
+		rows, err := u.Query(ctx, "INSERT INTO metric (id, name, unit, creator, policy, resource, created_at, labels) VALUES "+
 			listed("(?,?,?,?,?,?,?,?)", len(chunk))+" ON CONFLICT DO NOTHING RETURNING id, ref", args...)
-		err = each(rows, err, func(rows *sql.Rows) error {
+		err = database.Each(rows, err, func(rows *sql.Rows) error {
 			var (
 				id  uuid.UUID
 				ref engine.Ref
@@ -184,7 +185,7 @@ func formatLabels(labels map[string]string) (any, error) {
 // errTaken tells which of the two was taken.
 func errTaken(ctx context.Context, u *update, m *metricRow) error {
 	var id uuid.UUID
-	if found, err := u.one(ctx, "SELECT id FROM metric WHERE id = ?", []any{u.dialect.id(m.ID)}, &id); err != nil {
+	if found, err := u.One(ctx, "SELECT id FROM metric WHERE id = ?", []any{u.UUID(m.ID)}, &id); err != nil {
 		return err
 	} else if found {
 		return &ExistsError{KindMetric, m.ID.String()}
@@ -214,8 +215,8 @@ func (x *Index) CreateMetrics(ctx context.Context, list []NewMetric) ([]*Metric,
 			return err
 		}
 		taken, err := insertMetrics(ctx, u, rows)
-		if x.database.inUse(err) {
-			return errAgain // a policy was deleted just now
+		if database.IsForeign(err) {
+			return database.ErrAgain // a policy was deleted just now
 		}
 		if err != nil {
 			return err
@@ -237,7 +238,7 @@ func (x *Index) CreateMetrics(ctx context.Context, list []NewMetric) ([]*Metric,
 // place finds the policies of new metrics, and sees to it that their resources are
 // there and stay until the transaction ends.
 func (x *Index) place(ctx context.Context, u *update, list []*metricRow) error {
-	c, err := readChooser(ctx, u.session)
+	c, err := readChooser(ctx, u.Session)
 	if err != nil {
 		return err
 	}
@@ -254,7 +255,7 @@ func (x *Index) place(ctx context.Context, u *update, list []*metricRow) error {
 	if len(resources) == 0 {
 		return nil
 	}
-	found, err := readRows(ctx, u.session, slices.Collect(maps.Keys(resources)), u.dialect.forShare)
+	found, err := readRows(ctx, u.Session, slices.Collect(maps.Keys(resources)), u.ForShare())
 	if err != nil {
 		return err
 	}
@@ -288,6 +289,9 @@ func (x *Index) remember(ctx context.Context, seen *moments, list []*metricRow) 
 	}
 	return nil
 }
+
+// attempts is how often metrics that others make meanwhile are looked up again.
+const attempts = 20
 
 // EnsureMetrics creates those of the named metrics of existing resources that are
 // missing, in one transaction that is done whole or not at all, and gives the

@@ -2,28 +2,37 @@ package index
 
 import (
 	"context"
+	"embed"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/nephoscope/nepho/aggregator/database"
 	"github.com/nephoscope/nepho/aggregator/policy"
 )
 
 // Index is an open index. Its methods may be called concurrently.
 type Index struct {
 	where    string // Options.URL
-	database *database
+	database *database.DB
 	cache    *cache
 	policies policies
 	creators creators
 	changes  atomic.Uint64
 	now      func() time.Time
 
-	stop  context.CancelFunc
-	ended sync.WaitGroup
+	lock    *os.File // of SQLite's file
+	stop    context.CancelFunc
+	ended   sync.WaitGroup
+	closing sync.Once
+	closed  error
 }
 
 // Options of [Open].
@@ -40,6 +49,14 @@ type Options struct {
 	Log *slog.Logger
 }
 
+//go:embed schema/*.sql
+var schemas embed.FS
+
+// ErrUnavailable is in the errors of an index whose database cannot be reached, or
+// takes no statements at present. What was asked for may succeed later; whether a
+// change was made is not known.
+var ErrUnavailable = database.ErrUnavailable
+
 // Staleness is how long an index in PostgreSQL may show metrics, and policies'
 // definitions, as they were before another process changed them.
 const Staleness = shards * time.Second
@@ -50,18 +67,11 @@ func Open(ctx context.Context, o Options) (*Index, error) {
 	if o.CacheSize == 0 {
 		o.CacheSize = 1_000_000
 	}
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
+	x := &Index{where: o.URL, cache: newCache(o.CacheSize), now: time.Now, stop: func() {}}
+	if err := x.open(ctx, o); err != nil {
+		return nil, errors.Join(err, x.Close())
 	}
-	d, err := openDatabase(ctx, o.URL, o.Log)
-	if err != nil {
-		return nil, err
-	}
-	x := &Index{where: o.URL, database: d, cache: newCache(o.CacheSize), now: time.Now, stop: func() {}}
-	if err := x.prepare(ctx, o); err != nil {
-		return nil, errors.Join(err, d.close())
-	}
-	if d.shared {
+	if x.database.Shared() {
 		ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
 		x.stop = stop
 		x.ended.Go(func() { x.follow(ctx) })
@@ -69,8 +79,21 @@ func Open(ctx context.Context, o Options) (*Index, error) {
 	return x, nil
 }
 
-func (x *Index) prepare(ctx context.Context, o Options) error {
-	if err := x.database.migrate(ctx); err != nil {
+func (x *Index) open(ctx context.Context, o Options) (err error) {
+	if !database.IsURL(o.URL) {
+		if x.lock, err = lock(o.URL); err != nil {
+			return err
+		}
+	}
+	x.database, err = database.Open(ctx, database.Options{URL: o.URL, What: "the index", Log: o.Log, Again: again})
+	if err != nil {
+		return err
+	}
+	files, err := fs.Sub(schemas, "schema")
+	if err != nil {
+		return err
+	}
+	if err := x.database.Migrate(ctx, "schema_version", files); err != nil {
 		return err
 	}
 	if err := x.removeSnapshots(); err != nil {
@@ -84,14 +107,42 @@ func (x *Index) prepare(ctx context.Context, o Options) error {
 	return x.reloadPolicies(ctx)
 }
 
-// Close waits for what is under way, and closes the index.
+// Close waits for what is under way, and closes the index. Only its first call does
+// anything, others give the same error.
 func (x *Index) Close() error {
-	x.stop()
-	x.ended.Wait()
-	if err := x.database.close(); err != nil {
-		return fmt.Errorf("cannot close the index: %w", err)
+	x.closing.Do(func() {
+		x.stop()
+		x.ended.Wait()
+		if x.database != nil {
+			x.closed = x.database.Close()
+		}
+		if x.lock != nil {
+			x.closed = errors.Join(x.closed, x.lock.Close())
+		}
+		if x.closed != nil {
+			x.closed = fmt.Errorf("cannot close the index: %w", x.closed)
+		}
+	})
+	return x.closed
+}
+
+// lock takes a SQLite index for this process: what is in memory of it would be wrong
+// if another changed it.
+func lock(path string) (*os.File, error) {
+	f, err := os.OpenFile(path+"-lock", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open the index: %w", err)
 	}
-	return nil
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		err = fmt.Errorf("the index %q is used by another process: end that, or give this one an index of its own; several share one in PostgreSQL", path)
+	} else if err != nil {
+		err = fmt.Errorf("cannot lock %q: %w", f.Name(), err)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 // follow keeps memory from being older than [Staleness] when other processes share
@@ -120,32 +171,46 @@ func (x *Index) Changes() uint64 { return x.changes.Load() }
 
 // update is a transaction that writes.
 type update struct {
-	*session
-	now time.Time
-	// committed is called when what was written is durable.
-	committed []func()
+	*database.Session
+	now    time.Time
+	forget *[]func()
 }
+
+// afterwards has memory forget something when the transaction is over. It does so
+// also if that failed: when the server goes away at its end, it may have been made.
+func (u *update) afterwards(forget func()) { *u.forget = append(*u.forget, forget) }
 
 // update calls f in a transaction that writes, again if others were in its way.
 func (x *Index) update(ctx context.Context, f func(*update) error) error {
-	var u *update
-	err := x.database.transact(ctx, x.database.writers, x.database.begin, func(s *session) error {
-		u = &update{session: s, now: micros(x.now())}
-		return f(u)
+	var forget []func()
+	err := x.database.Write(ctx, func(s *database.Session) error {
+		return f(&update{s, micros(x.now()), &forget})
 	})
-	if err != nil {
-		return err
-	}
-	x.changes.Add(1)
-	for _, f := range u.committed {
+	for _, f := range forget {
 		f()
 	}
-	return nil
+	if err == nil {
+		x.changes.Add(1)
+	}
+	return refusal(err)
 }
 
 // view calls f with a connection that shows one state of the index.
-func (x *Index) view(ctx context.Context, f func(*session) error) error {
-	return x.database.transact(ctx, x.database.views, x.database.view, f)
+func (x *Index) view(ctx context.Context, f func(*database.Session) error) error {
+	return refusal(x.database.View(ctx, f))
+}
+
+// read calls f with a connection for one statement that reads.
+func (x *Index) read(ctx context.Context, f func(*database.Session) error) error {
+	return refusal(x.database.Read(ctx, f))
+}
+
+// refusal makes an [*InvalidError] of that for a text that databases can't hold.
+func refusal(err error) error {
+	if errors.Is(err, database.ErrText) {
+		return &InvalidError{err.Error()}
+	}
+	return err
 }
 
 // micros is a time as precise as the index keeps it.

@@ -9,16 +9,17 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/nephoscope/nepho/aggregator/database"
 	"github.com/nephoscope/nepho/aggregator/engine"
 	"github.com/nephoscope/nepho/aggregator/search"
 )
 
 // plan is how SQLite does a statement, one step a line.
-func plan(t *testing.T, s *session, query string, args ...any) string {
+func plan(t *testing.T, s *database.Session, query string, args ...any) string {
 	t.Helper()
 	var steps []string
-	rows, err := s.queryOnce(t.Context(), "EXPLAIN QUERY PLAN "+query, args...)
-	ok(t, each(rows, err, func(rows *sql.Rows) error {
+	rows, err := s.QueryOnce(t.Context(), "EXPLAIN QUERY PLAN "+query, args...)
+	ok(t, database.Each(rows, err, func(rows *sql.Rows) error {
 		var a, b, c int
 		var step string
 		err := rows.Scan(&a, &b, &c, &step)
@@ -63,21 +64,13 @@ func TestStatementsUseIndexes(t *testing.T) {
 
 	whole := regexp.MustCompile(`SCAN (m|r|a|l|p|metric|metric_label|label|resource|resource_history|attributes_\d+(_history)?)( |$)`)
 	statements := map[string]bool{}
-	for _, p := range []*pool{x.database.views, x.database.writers} {
-		for range cap(p.kept) {
-			s := <-p.kept
-			if s != nil {
-				for query := range s.prepared {
-					statements[query] = true
-				}
-			}
-			p.kept <- s
-		}
+	for _, query := range x.database.Prepared() {
+		statements[query] = true
 	}
 	if len(statements) < 40 {
 		t.Fatalf("only %d statements were seen", len(statements))
 	}
-	ok(t, x.database.read(ctx, func(s *session) error {
+	ok(t, x.read(ctx, func(s *database.Session) error {
 		for query := range statements {
 			if strings.HasPrefix(query, "BEGIN") || query == "COMMIT" || query == "ROLLBACK" {
 				continue
@@ -99,7 +92,7 @@ func TestListsUseIndexes(t *testing.T) {
 	for n := range 30 {
 		must(x.CreateResource(ctx, &Resource{ID: id(n), Type: "instance", Project: ptr("p"), User: ptr("u"), Creator: "c:d", Attributes: map[string]any{"host": "h", "flavor": id(n)}}, nil, nil))(t)
 	}
-	ok(t, x.view(ctx, func(s *session) error {
+	ok(t, x.view(ctx, func(s *database.Session) error {
 		instance := must(readType(ctx, s, "instance", ""))(t)
 		generic := must(readType(ctx, s, Generic, ""))(t)
 		for _, c := range []struct {
@@ -128,11 +121,11 @@ func TestListsUseIndexes(t *testing.T) {
 			if c.filter != "" {
 				q.Filter = must(search.Parse(c.filter))(t)
 			}
-			l := &listing{x: x, q: q, t: instance, usual: resourceOrder, uniques: []string{"id"}, now: time.Now()}
-			ok(t, l.advise(ctx, s))
+			l := &listing{s: s, q: q, t: instance, usual: resourceOrder, uniques: []string{"id"}, now: time.Now()}
+			ok(t, l.advise(ctx))
 			var marker []any
 			if c.page {
-				marker = []any{1, 1, s.dialect.id(id(1))}
+				marker = []any{1, 1, s.UUID(id(1))}
 			}
 			var text statement
 			_, err := l.arm(&text, false, marker)
@@ -143,7 +136,7 @@ func TestListsUseIndexes(t *testing.T) {
 				t.Errorf("%s: want %s\n%s", c.filter, c.step, steps)
 			}
 		}
-		l := &listing{x: x, q: ResourceQuery{Type: Generic, History: true, Page: Page{Limit: 10}}, t: generic, usual: resourceOrder, uniques: []string{"id", "revision"}}
+		l := &listing{s: s, q: ResourceQuery{Type: Generic, History: true, Page: Page{Limit: 10}}, t: generic, usual: resourceOrder, uniques: []string{"id", "revision"}}
 		for past, want := range map[bool]string{false: "SCAN r USING INDEX resource_order", true: "SCAN r USING INDEX resource_history_order"} {
 			var text statement
 			_, err := l.arm(&text, past, nil)

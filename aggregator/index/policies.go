@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nephoscope/nepho/aggregator/database"
 	"github.com/nephoscope/nepho/aggregator/policy"
 )
 
@@ -45,7 +46,7 @@ func (x *Index) reloadPolicies(ctx context.Context) error {
 	x.policies.mu.Lock()
 	defer x.policies.mu.Unlock()
 	var list []*policy.Policy
-	err := x.database.read(ctx, func(s *session) (err error) {
+	err := x.read(ctx, func(s *database.Session) (err error) {
 		list, err = readPolicies(ctx, s)
 		return err
 	})
@@ -72,10 +73,10 @@ func (x *Index) reloadPolicies(ctx context.Context) error {
 }
 
 // readPolicies reads all policies, by name.
-func readPolicies(ctx context.Context, s *session) ([]*policy.Policy, error) {
+func readPolicies(ctx context.Context, s *database.Session) ([]*policy.Policy, error) {
 	var list []*policy.Policy
-	rows, err := s.query(ctx, "SELECT id, name, back_window, definitions, methods FROM policy ORDER BY name")
-	err = each(rows, err, func(rows *sql.Rows) error {
+	rows, err := s.Query(ctx, "SELECT id, name, back_window, definitions, methods FROM policy ORDER BY name")
+	err = database.Each(rows, err, func(rows *sql.Rows) error {
 		p := &policy.Policy{}
 		var definitions, methods string
 		if err := rows.Scan(&p.ID, &p.Name, &p.BackWindow, &definitions, &methods); err != nil {
@@ -123,7 +124,7 @@ func insertPolicy(ctx context.Context, u *update, p *policy.Policy) (bool, error
 	for _, m := range p.Methods.List() {
 		methods = append(methods, m.String())
 	}
-	n, err := u.exec(ctx, "INSERT INTO policy (name, back_window, definitions, methods) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+	n, err := u.Exec(ctx, "INSERT INTO policy (name, back_window, definitions, methods) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
 		p.Name, p.BackWindow, definitions, strings.Join(methods, ","))
 	return n == 1, err
 }
@@ -152,7 +153,7 @@ func (x *Index) CreatePolicy(ctx context.Context, p *policy.Policy) error {
 
 // Policies are all archive policies, by name.
 func (x *Index) Policies(ctx context.Context) (list []*policy.Policy, err error) {
-	err = x.database.read(ctx, func(s *session) (err error) {
+	err = x.read(ctx, func(s *database.Session) (err error) {
 		list, err = readPolicies(ctx, s)
 		return err
 	})
@@ -188,10 +189,10 @@ func (x *Index) SetDefinitions(ctx context.Context, name string, d []policy.Defi
 	var changed policy.Policy
 	err = x.update(ctx, func(u *update) error {
 		var id int64 // only to keep others from changing it
-		if _, err := u.one(ctx, "SELECT id FROM policy WHERE name = ?"+u.dialect.forUpdate, []any{name}, &id); err != nil {
+		if _, err := u.One(ctx, "SELECT id FROM policy WHERE name = ?"+u.ForUpdate(), []any{name}, &id); err != nil {
 			return err
 		}
-		list, err := readPolicies(ctx, u.session)
+		list, err := readPolicies(ctx, u.Session)
 		if err != nil {
 			return err
 		}
@@ -207,7 +208,7 @@ func (x *Index) SetDefinitions(ctx context.Context, name string, d []policy.Defi
 		if err := changed.Validate(); err != nil {
 			return &InvalidError{err.Error()}
 		}
-		_, err = u.exec(ctx, "UPDATE policy SET definitions = ? WHERE id = ?", text, p.ID)
+		_, err = u.Exec(ctx, "UPDATE policy SET definitions = ? WHERE id = ?", text, p.ID)
 		return err
 	})
 	if err != nil {
@@ -242,8 +243,8 @@ func sameGranularities(name string, a, b []policy.Definition) error {
 // it is a [*NotFoundError].
 func (x *Index) DeletePolicy(ctx context.Context, name string) error {
 	err := x.update(ctx, func(u *update) error {
-		n, err := u.exec(ctx, "DELETE FROM policy WHERE name = ?", name)
-		if x.database.inUse(err) {
+		n, err := u.Exec(ctx, "DELETE FROM policy WHERE name = ?", name)
+		if database.IsForeign(err) {
 			return &InUseError{KindPolicy, name}
 		}
 		if err == nil && n == 0 {
@@ -273,7 +274,7 @@ func (x *Index) createDefaults(ctx context.Context) error {
 	}
 	return x.update(ctx, func(u *update) error {
 		var n int
-		if _, err := u.one(ctx, "SELECT (SELECT count(*) FROM policy) + (SELECT count(*) FROM rule)", nil, &n); err != nil || n > 0 {
+		if _, err := u.One(ctx, "SELECT (SELECT count(*) FROM policy) + (SELECT count(*) FROM rule)", nil, &n); err != nil || n > 0 {
 			return err
 		}
 		for _, p := range defaults {
@@ -281,7 +282,7 @@ func (x *Index) createDefaults(ctx context.Context) error {
 				return err
 			}
 		}
-		_, err := u.exec(ctx, "INSERT INTO rule (name, pattern, policy) SELECT 'default', '*', id FROM policy WHERE name = 'low' ON CONFLICT DO NOTHING")
+		_, err := u.Exec(ctx, "INSERT INTO rule (name, pattern, policy) SELECT 'default', '*', id FROM policy WHERE name = 'low' ON CONFLICT DO NOTHING")
 		return err
 	})
 }

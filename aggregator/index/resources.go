@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/nephoscope/nepho/aggregator/database"
 	"github.com/nephoscope/nepho/aggregator/search"
 )
 
@@ -72,8 +73,8 @@ func timeOrNil(n sql.NullInt64) *time.Time {
 }
 
 // readRows reads the current revisions of resources, without attributes; lock is
-// "", or one of the dialect's.
-func readRows(ctx context.Context, s *session, ids []uuid.UUID, lock string) (map[uuid.UUID]*row, error) {
+// "", or one of the session's.
+func readRows(ctx context.Context, s *database.Session, ids []uuid.UUID, lock string) (map[uuid.UUID]*row, error) {
 	found := make(map[uuid.UUID]*row, len(ids))
 	// In one order, so that those who lock never wait for each other in a circle.
 	ids = unique(ids, func(a, b uuid.UUID) int { return slices.Compare(a[:], b[:]) })
@@ -82,8 +83,8 @@ func readRows(ctx context.Context, s *session, ids []uuid.UUID, lock string) (ma
 		if lock != "" {
 			query += " ORDER BY r.id" + lock + " OF r"
 		}
-		rows, err := s.query(ctx, query, s.ids(chunk)...)
-		err = each(rows, err, func(rows *sql.Rows) error {
+		rows, err := s.Query(ctx, query, uuids(s, chunk)...)
+		err = database.Each(rows, err, func(rows *sql.Rows) error {
 			r, err := scanRow(rows)
 			if err == nil {
 				found[r.ID] = r
@@ -98,7 +99,7 @@ func readRows(ctx context.Context, s *session, ids []uuid.UUID, lock string) (ma
 }
 
 // readAttributes fills in the attributes of rows' types.
-func readAttributes(ctx context.Context, s *session, list []*row) error {
+func readAttributes(ctx context.Context, s *database.Session, list []*row) error {
 	byType := map[int64]map[bool][]*row{}
 	var numbers []any
 	for _, r := range list {
@@ -125,7 +126,7 @@ func readAttributes(ctx context.Context, s *session, list []*row) error {
 	return nil
 }
 
-func (t *storedType) readAttributes(ctx context.Context, s *session, list []*row, past bool) error {
+func (t *storedType) readAttributes(ctx context.Context, s *database.Session, list []*row, past bool) error {
 	if t.name == Generic {
 		return nil
 	}
@@ -138,7 +139,7 @@ func (t *storedType) readAttributes(ctx context.Context, s *session, list []*row
 		if past {
 			byKey[r.Revision], args[i] = r, r.Revision
 		} else {
-			byKey[r.ID], args[i] = r, s.dialect.id(r.ID)
+			byKey[r.ID], args[i] = r, s.UUID(r.ID)
 		}
 		r.Attributes = make(map[string]any, len(t.attributes))
 		for j := range t.attributes {
@@ -162,8 +163,8 @@ func (t *storedType) readAttributes(ctx context.Context, s *session, list []*row
 		into = append(into, &values[i])
 	}
 	for _, chunk := range padded(args) {
-		rows, err := s.query(ctx, "SELECT "+key+t.columns("")+" FROM "+t.table(past)+" WHERE "+key+" IN "+places("?", len(chunk)), chunk...)
-		err = each(rows, err, func(rows *sql.Rows) error {
+		rows, err := s.Query(ctx, "SELECT "+key+t.columns("")+" FROM "+t.table(past)+" WHERE "+key+" IN "+places("?", len(chunk)), chunk...)
+		err = database.Each(rows, err, func(rows *sql.Rows) error {
 			if err := rows.Scan(into...); err != nil {
 				return err
 			}
@@ -188,7 +189,7 @@ func (t *storedType) readAttributes(ctx context.Context, s *session, list []*row
 }
 
 // readMetricNames fills in the metrics of resources.
-func readMetricNames(ctx context.Context, s *session, list []*row) error {
+func readMetricNames(ctx context.Context, s *database.Session, list []*row) error {
 	byID := make(map[uuid.UUID]map[string]uuid.UUID, len(list))
 	ids := make([]uuid.UUID, 0, len(list))
 	for _, r := range list {
@@ -199,8 +200,8 @@ func readMetricNames(ctx context.Context, s *session, list []*row) error {
 		r.Metrics = byID[r.ID]
 	}
 	for _, chunk := range padded(ids) {
-		rows, err := s.query(ctx, "SELECT resource, name, id FROM metric WHERE resource IN "+places("?", len(chunk)), s.ids(chunk)...)
-		err = each(rows, err, func(rows *sql.Rows) error {
+		rows, err := s.Query(ctx, "SELECT resource, name, id FROM metric WHERE resource IN "+places("?", len(chunk)), uuids(s, chunk)...)
+		err = database.Each(rows, err, func(rows *sql.Rows) error {
 			var (
 				resource, id uuid.UUID
 				name         string
@@ -220,7 +221,7 @@ func readMetricNames(ctx context.Context, s *session, list []*row) error {
 
 // readResource reads the current revision of a resource of a type, with its
 // attributes and metrics. The error is a [*NotFoundError] of either.
-func readResource(ctx context.Context, s *session, typ string, id uuid.UUID, lock string) (*row, error) {
+func readResource(ctx context.Context, s *database.Session, typ string, id uuid.UUID, lock string) (*row, error) {
 	t, err := readType(ctx, s, typ, "")
 	if err != nil {
 		return nil, err
@@ -235,7 +236,7 @@ func readResource(ctx context.Context, s *session, typ string, id uuid.UUID, loc
 	}
 	if lock != "" {
 		// Neither may the type change from here on.
-		if _, err := readTypes(ctx, s, "WHERE id = ?"+s.dialect.forShare, r.typeID); err != nil {
+		if _, err := readTypes(ctx, s, "WHERE id = ?"+s.ForShare(), r.typeID); err != nil {
 			return nil, err
 		}
 	}
@@ -249,7 +250,7 @@ func readResource(ctx context.Context, s *session, typ string, id uuid.UUID, loc
 // are, it has no attributes. The error is a [*NotFoundError] of the type or the resource.
 func (x *Index) Resource(ctx context.Context, typ string, id uuid.UUID) (*Resource, error) {
 	var r *row
-	err := x.view(ctx, func(s *session) (err error) {
+	err := x.view(ctx, func(s *database.Session) (err error) {
 		r, err = readResource(ctx, s, typ, id, "")
 		return err
 	})
@@ -271,7 +272,7 @@ func (r *row) as(typ string) *Resource {
 // without their metrics. Unknown ones are not in the map.
 func (x *Index) ResourcesByID(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]*Resource, error) {
 	found := make(map[uuid.UUID]*Resource, len(ids))
-	err := x.view(ctx, func(s *session) error {
+	err := x.view(ctx, func(s *database.Session) error {
 		rows, err := readRows(ctx, s, ids, "")
 		if err != nil {
 			return err
@@ -291,7 +292,7 @@ func (x *Index) ResourcesByID(ctx context.Context, ids []uuid.UUID) (map[uuid.UU
 // [*NotFoundError] of the type, an [*InvalidError] for the filter, or a [*PageError].
 func (x *Index) Resources(ctx context.Context, q ResourceQuery) ([]*Resource, error) {
 	var list []*row
-	err := x.view(ctx, func(s *session) (err error) {
+	err := x.view(ctx, func(s *database.Session) (err error) {
 		if list, err = x.list(ctx, s, q, nil); err != nil {
 			return err
 		}
@@ -319,7 +320,7 @@ func (x *Index) Resources(ctx context.Context, q ResourceQuery) ([]*Resource, er
 // them otherwise. The error is a [*NotFoundError] of the type or the resource, or a [*PageError].
 func (x *Index) History(ctx context.Context, typ string, id uuid.UUID, p Page) ([]*Resource, error) {
 	var list []*row
-	err := x.view(ctx, func(s *session) error {
+	err := x.view(ctx, func(s *database.Session) error {
 		if _, err := readResource(ctx, s, typ, id, ""); err != nil {
 			return err
 		}
@@ -346,7 +347,7 @@ func (x *Index) History(ctx context.Context, typ string, id uuid.UUID, p Page) (
 
 // listing is a list of resources that is being put together.
 type listing struct {
-	x       *Index
+	s       *database.Session
 	q       ResourceQuery
 	t       *storedType
 	only    *uuid.UUID // nil for all
@@ -357,22 +358,22 @@ type listing struct {
 }
 
 // list reads a page of rows.
-func (x *Index) list(ctx context.Context, s *session, q ResourceQuery, only *uuid.UUID) ([]*row, error) {
+func (x *Index) list(ctx context.Context, s *database.Session, q ResourceQuery, only *uuid.UUID) ([]*row, error) {
 	t, err := readType(ctx, s, q.Type, "")
 	if err != nil {
 		return nil, err
 	}
-	l := &listing{x: x, q: q, t: t, only: only, usual: resourceOrder, uniques: []string{"id"}, now: x.now()}
+	l := &listing{s: s, q: q, t: t, only: only, usual: resourceOrder, uniques: []string{"id"}, now: x.now()}
 	if q.History {
 		l.uniques = append(l.uniques, "revision")
 	}
 	var marker []any
 	if q.Page.Marker != "" {
-		if marker, err = l.marker(ctx, s); err != nil {
+		if marker, err = l.marker(ctx); err != nil {
 			return nil, err
 		}
 	}
-	if err := l.advise(ctx, s); err != nil {
+	if err := l.advise(ctx); err != nil {
 		return nil, err
 	}
 	var all statement
@@ -398,8 +399,8 @@ func (x *Index) list(ctx context.Context, s *session, q ResourceQuery, only *uui
 		var ignored any
 		rest = slices.Repeat([]any{&ignored}, len(keys))
 	}
-	rows, err := s.queryOnce(ctx, all.text.String(), all.args...)
-	err = each(rows, err, func(rows *sql.Rows) error {
+	rows, err := s.QueryOnce(ctx, all.text.String(), all.args...)
+	err = database.Each(rows, err, func(rows *sql.Rows) error {
 		r, err := scanRow(rows, rest...)
 		list = append(list, r)
 		return err
@@ -452,7 +453,7 @@ func (l *listing) arm(s *statement, past bool, marker []any) ([]sortKey, error) 
 	var conditions statement
 	attributes := slices.ContainsFunc(keys, func(k sortKey) bool { return k.attribute })
 	if l.only != nil {
-		conditions.add(" AND r.id = ?", l.x.database.id(*l.only))
+		conditions.add(" AND r.id = ?", l.s.UUID(*l.only))
 	}
 	if l.q.Scope.Project != "" {
 		conditions.add(" AND (r.project_id = ? OR r.creator IN (SELECT id FROM creator WHERE project_id = ?))", l.q.Scope.Project, l.q.Scope.Project)
@@ -480,7 +481,7 @@ func (l *listing) arm(s *statement, past bool, marker []any) ([]sortKey, error) 
 
 // filter adds a search, and reports whether it needs the table of the attributes.
 func (l *listing) filter(s *statement, n search.Node, past bool) (bool, error) {
-	f := filter{statement: s, dialect: l.x.database.dialect, asker: l.q.Asker, now: l.now,
+	f := filter{statement: s, session: l.s, asker: l.q.Asker, now: l.now,
 		column: func(name string) (column, bool) {
 			if name == "revision" { // only sorted by
 				return column{}, false
@@ -495,7 +496,7 @@ func (l *listing) filter(s *statement, n search.Node, past bool) (bool, error) {
 }
 
 // marker reads the values that the keys have at the marker.
-func (l *listing) marker(ctx context.Context, s *session) ([]any, error) {
+func (l *listing) marker(ctx context.Context) ([]any, error) {
 	id, revision, err := l.q.Page.marker(l.q.History)
 	if err != nil {
 		return nil, err
@@ -508,22 +509,22 @@ func (l *listing) marker(ctx context.Context, s *session) ([]any, error) {
 	var one statement
 	attributes := slices.ContainsFunc(keys, func(k sortKey) bool { return k.attribute })
 	l.from(&one, sorted(keys), past, attributes) // l has no advice yet
-	one.add(" AND r.id = ?", l.x.database.id(id))
+	one.add(" AND r.id = ?", l.s.UUID(id))
 	if past {
 		one.add(" AND r.revision = ?", revision)
 	}
-	return readMarker(ctx, s, &one, len(keys), l.q.Page.Marker)
+	return readMarker(ctx, l.s, &one, len(keys), l.q.Page.Marker)
 }
 
 // readMarker runs the statement for the values of keys at a marker.
-func readMarker(ctx context.Context, s *session, one *statement, keys int, marker string) ([]any, error) {
+func readMarker(ctx context.Context, s *database.Session, one *statement, keys int, marker string) ([]any, error) {
 	values, into := make([]any, keys), make([]any, keys)
 	for i := range into {
 		into[i] = &values[i]
 	}
 	found := false
-	rows, err := s.queryOnce(ctx, one.text.String(), one.args...)
-	err = each(rows, err, func(rows *sql.Rows) error {
+	rows, err := s.QueryOnce(ctx, one.text.String(), one.args...)
+	err = database.Each(rows, err, func(rows *sql.Rows) error {
 		found = true
 		return rows.Scan(into...)
 	})

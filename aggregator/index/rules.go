@@ -6,14 +6,16 @@ import (
 	"fmt"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/nephoscope/nepho/aggregator/database"
 )
 
 // readRules reads all rules: by pattern descending, then name, which is the order
 // in which they are tried.
-func readRules(ctx context.Context, s *session) ([]Rule, error) {
+func readRules(ctx context.Context, s *database.Session) ([]Rule, error) {
 	var list []Rule
-	rows, err := s.query(ctx, "SELECT r.name, r.pattern, p.name FROM rule r JOIN policy p ON p.id = r.policy ORDER BY r.pattern DESC, r.name")
-	err = each(rows, err, func(rows *sql.Rows) error {
+	rows, err := s.Query(ctx, "SELECT r.name, r.pattern, p.name FROM rule r JOIN policy p ON p.id = r.policy ORDER BY r.pattern DESC, r.name")
+	err = database.Each(rows, err, func(rows *sql.Rows) error {
 		var r Rule
 		err := rows.Scan(&r.Name, &r.Pattern, &r.Policy)
 		list = append(list, r)
@@ -27,7 +29,7 @@ func readRules(ctx context.Context, s *session) ([]Rule, error) {
 
 // Rules are all rules: by pattern descending, then name.
 func (x *Index) Rules(ctx context.Context) (list []Rule, err error) {
-	err = x.database.read(ctx, func(s *session) (err error) {
+	err = x.read(ctx, func(s *database.Session) (err error) {
 		list, err = readRules(ctx, s)
 		return err
 	})
@@ -62,7 +64,7 @@ func (x *Index) CreateRule(ctx context.Context, r Rule) error {
 		return err
 	}
 	return x.update(ctx, func(u *update) error {
-		list, err := readPolicies(ctx, u.session)
+		list, err := readPolicies(ctx, u.Session)
 		if err != nil {
 			return err
 		}
@@ -70,9 +72,9 @@ func (x *Index) CreateRule(ctx context.Context, r Rule) error {
 		if err != nil {
 			return err
 		}
-		n, err := u.exec(ctx, "INSERT INTO rule (name, pattern, policy) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", r.Name, r.Pattern, p.ID)
+		n, err := u.Exec(ctx, "INSERT INTO rule (name, pattern, policy) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", r.Name, r.Pattern, p.ID)
 		switch {
-		case x.database.inUse(err): // the policy was deleted just now
+		case database.IsForeign(err): // the policy was deleted just now
 			return &NotFoundError{KindPolicy, r.Policy}
 		case err == nil && n == 0:
 			return &ExistsError{KindRule, r.Name}
@@ -88,16 +90,16 @@ func (x *Index) RenameRule(ctx context.Context, name, to string) (r Rule, err er
 		return Rule{}, err
 	}
 	err = x.update(ctx, func(u *update) error {
-		n, err := u.exec(ctx, "UPDATE rule SET name = ? WHERE name = ?", to, name)
+		n, err := u.Exec(ctx, "UPDATE rule SET name = ? WHERE name = ?", to, name)
 		switch {
-		case x.database.unique(err):
+		case database.IsUnique(err):
 			return &ExistsError{KindRule, to}
 		case err != nil:
 			return err
 		case n == 0:
 			return &NotFoundError{KindRule, name}
 		}
-		list, err := readRules(ctx, u.session)
+		list, err := readRules(ctx, u.Session)
 		if err == nil {
 			r, err = findRule(list, to)
 		}
@@ -109,7 +111,7 @@ func (x *Index) RenameRule(ctx context.Context, name, to string) (r Rule, err er
 // DeleteRule deletes a rule. The error is a [*NotFoundError].
 func (x *Index) DeleteRule(ctx context.Context, name string) error {
 	return x.update(ctx, func(u *update) error {
-		n, err := u.exec(ctx, "DELETE FROM rule WHERE name = ?", name)
+		n, err := u.Exec(ctx, "DELETE FROM rule WHERE name = ?", name)
 		if err == nil && n == 0 {
 			err = &NotFoundError{KindRule, name}
 		}

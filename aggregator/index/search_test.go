@@ -498,6 +498,6 @@ func TestLikePattern(t *testing.T) {
 	} {
 		p := parseLike(c.pattern)
 		from, to := p.bounds()
-		same(t, []string{p.like(), p.glob(), from, to}, []string{c.like, c.glob, c.from, c.to})
+		same(t, []string{p.sql(), p.glob(), from, to}, []string{c.like, c.glob, c.from, c.to})
 	}
 }

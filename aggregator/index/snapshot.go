@@ -20,23 +20,16 @@ const snapshotSuffix = ".snapshot-"
 // restored copy is an index as it was: see [Index.Reserve].
 func (x *Index) Snapshot(ctx context.Context, w io.Writer) error {
 	d := x.database
-	if d.path == "" {
+	if d.Shared() {
 		return ErrNoSnapshot
 	}
-	dir, err := os.MkdirTemp(filepath.Dir(d.path), filepath.Base(d.path)+snapshotSuffix)
+	dir, err := os.MkdirTemp(filepath.Dir(d.Path()), filepath.Base(d.Path())+snapshotSuffix)
 	if err != nil {
 		return fmt.Errorf("cannot copy the index: %w", err)
 	}
 	defer os.RemoveAll(dir)
 	path := filepath.Join(dir, "index")
-	err = d.views.with(ctx, func(s *session) error {
-		s.broken = true // it may write from here on, so that it is not used again
-		if err := s.define(ctx, "PRAGMA query_only = off"); err != nil {
-			return err
-		}
-		_, err := s.conn.ExecContext(ctx, "VACUUM INTO ?", path)
-		return err
-	})
+	err = d.Copy(ctx, path)
 	if err != nil {
 		return fmt.Errorf("cannot copy the index: %w", err)
 	}
@@ -53,10 +46,10 @@ func (x *Index) Snapshot(ctx context.Context, w io.Writer) error {
 
 // removeSnapshots removes what a process that was killed left.
 func (x *Index) removeSnapshots() error {
-	if x.database.path == "" {
+	if x.database.Shared() {
 		return nil
 	}
-	left, err := filepath.Glob(x.database.path + snapshotSuffix + "*")
+	left, err := filepath.Glob(x.database.Path() + snapshotSuffix + "*")
 	if err != nil {
 		return fmt.Errorf("cannot look for old copies of the index: %w", err)
 	}

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/nephoscope/nepho/aggregator/database"
 )
 
 // Generic is the type that all resources have besides their own. It has no
@@ -96,10 +98,10 @@ func (t *storedType) encode() (string, error) {
 }
 
 // readTypes reads the types that a condition selects, by name.
-func readTypes(ctx context.Context, s *session, condition string, args ...any) ([]*storedType, error) {
+func readTypes(ctx context.Context, s *database.Session, condition string, args ...any) ([]*storedType, error) {
 	var list []*storedType
-	rows, err := s.query(ctx, "SELECT id, name, next_key, attributes FROM resource_type "+condition, args...)
-	err = each(rows, err, func(rows *sql.Rows) error {
+	rows, err := s.Query(ctx, "SELECT id, name, next_key, attributes FROM resource_type "+condition, args...)
+	err = database.Each(rows, err, func(rows *sql.Rows) error {
 		t := &storedType{}
 		var text string
 		if err := rows.Scan(&t.id, &t.name, &t.nextKey, &text); err != nil {
@@ -124,8 +126,8 @@ func readTypes(ctx context.Context, s *session, condition string, args ...any) (
 	return list, nil
 }
 
-// readType reads a type; lock is "", or one of the dialect's.
-func readType(ctx context.Context, s *session, name, lock string) (*storedType, error) {
+// readType reads a type; lock is "", or one of the session's.
+func readType(ctx context.Context, s *database.Session, name, lock string) (*storedType, error) {
 	list, err := readTypes(ctx, s, "WHERE name = ?"+lock, name)
 	if err == nil && len(list) == 0 {
 		err = &NotFoundError{KindResourceType, name}
@@ -139,7 +141,7 @@ func readType(ctx context.Context, s *session, name, lock string) (*storedType, 
 // Types are all resource types, by name.
 func (x *Index) Types(ctx context.Context) ([]ResourceType, error) {
 	var list []ResourceType
-	err := x.database.read(ctx, func(s *session) error {
+	err := x.read(ctx, func(s *database.Session) error {
 		stored, err := readTypes(ctx, s, "")
 		for _, t := range stored {
 			list = append(list, t.resourceType())
@@ -151,7 +153,7 @@ func (x *Index) Types(ctx context.Context) ([]ResourceType, error) {
 
 // Type is the resource type of a name. The error is a [*NotFoundError].
 func (x *Index) Type(ctx context.Context, name string) (t ResourceType, err error) {
-	err = x.database.read(ctx, func(s *session) error {
+	err = x.read(ctx, func(s *database.Session) error {
 		stored, err := readType(ctx, s, name, "")
 		if err == nil {
 			t = stored.resourceType()
@@ -184,7 +186,7 @@ func (x *Index) CreateType(ctx context.Context, t ResourceType) error {
 		if err != nil {
 			return err
 		}
-		created, err := u.one(ctx, "INSERT INTO resource_type (name, next_key, attributes) VALUES (?, ?, ?) ON CONFLICT DO NOTHING RETURNING id",
+		created, err := u.One(ctx, "INSERT INTO resource_type (name, next_key, attributes) VALUES (?, ?, ?) ON CONFLICT DO NOTHING RETURNING id",
 			[]any{t.Name, stored.nextKey, text}, &stored.id)
 		if err != nil {
 			return err
@@ -196,7 +198,7 @@ func (x *Index) CreateType(ctx context.Context, t ResourceType) error {
 		for i := range stored.attributes {
 			columns.WriteString(", " + stored.attributes[i].define())
 		}
-		err = u.define(ctx,
+		err = u.Define(ctx,
 			"CREATE TABLE "+stored.table(false)+" (id {uuid} NOT NULL PRIMARY KEY"+columns.String()+"){strict}",
 			"CREATE TABLE "+stored.table(true)+" (revision {int} NOT NULL PRIMARY KEY"+columns.String()+"){strict}")
 		for i := range stored.attributes {
@@ -222,7 +224,7 @@ func (t *storedType) createIndex(ctx context.Context, u *update, a *storedAttrib
 	if !a.indexed() {
 		return nil
 	}
-	return u.define(ctx, fmt.Sprintf("CREATE INDEX %s_%s ON %s (%s)", t.table(false), a.column(), t.table(false), a.column()))
+	return u.Define(ctx, fmt.Sprintf("CREATE INDEX %s_%s ON %s (%s)", t.table(false), a.column(), t.table(false), a.column()))
 }
 
 // ChangeType adds and removes attributes, in one step. Attributes that are there
@@ -243,7 +245,7 @@ func (x *Index) ChangeType(ctx context.Context, name string, add map[string]Attr
 	}
 	var changed ResourceType
 	err := x.update(ctx, func(u *update) error {
-		t, err := readType(ctx, u.session, name, u.dialect.forUpdate)
+		t, err := readType(ctx, u.Session, name, u.ForUpdate())
 		if err != nil {
 			return err
 		}
@@ -266,7 +268,7 @@ func (x *Index) ChangeType(ctx context.Context, name string, add map[string]Attr
 		changed = t.resourceType()
 		text, err := t.encode()
 		if err == nil {
-			_, err = u.exec(ctx, "UPDATE resource_type SET next_key = ?, attributes = ? WHERE id = ?", t.nextKey, text, t.id)
+			_, err = u.Exec(ctx, "UPDATE resource_type SET next_key = ?, attributes = ? WHERE id = ?", t.nextKey, text, t.id)
 		}
 		return err
 	})
@@ -298,11 +300,11 @@ func fillValue(name string, a Attribute, fill any) (any, error) {
 // extend makes the columns of a new attribute.
 func (t *storedType) extend(ctx context.Context, u *update, a *storedAttribute, fill any) error {
 	for _, history := range []bool{false, true} {
-		if err := u.define(ctx, "ALTER TABLE "+t.table(history)+" ADD COLUMN "+a.define()); err != nil {
+		if err := u.Define(ctx, "ALTER TABLE "+t.table(history)+" ADD COLUMN "+a.define()); err != nil {
 			return err
 		}
 		if fill != nil {
-			if _, err := u.exec(ctx, "UPDATE "+t.table(history)+" SET "+a.column()+" = ?", u.argument(a.Type, fill)); err != nil {
+			if _, err := u.Exec(ctx, "UPDATE "+t.table(history)+" SET "+a.column()+" = ?", argument(u.Session, a.Type, fill)); err != nil {
 				return err
 			}
 		}
@@ -316,11 +318,11 @@ func (t *storedType) drop(ctx context.Context, u *update, name string) error {
 	if a == nil {
 		return &InvalidError{fmt.Sprintf("can't remove a non-existent object '%s'", name)}
 	}
-	if err := u.define(ctx, fmt.Sprintf("DROP INDEX IF EXISTS %s_%s", t.table(false), a.column())); err != nil {
+	if err := u.Define(ctx, fmt.Sprintf("DROP INDEX IF EXISTS %s_%s", t.table(false), a.column())); err != nil {
 		return err
 	}
 	for _, history := range []bool{false, true} {
-		if err := u.define(ctx, "ALTER TABLE "+t.table(history)+" DROP COLUMN "+a.column()); err != nil {
+		if err := u.Define(ctx, "ALTER TABLE "+t.table(history)+" DROP COLUMN "+a.column()); err != nil {
 			return err
 		}
 	}
@@ -335,29 +337,29 @@ func (x *Index) DeleteType(ctx context.Context, name string) error {
 		return &InUseError{KindResourceType, name}
 	}
 	return x.update(ctx, func(u *update) error {
-		t, err := readType(ctx, u.session, name, u.dialect.forUpdate)
+		t, err := readType(ctx, u.Session, name, u.ForUpdate())
 		if err != nil {
 			return err
 		}
-		_, err = u.exec(ctx, "DELETE FROM resource_type WHERE id = ?", t.id)
-		if x.database.inUse(err) {
+		_, err = u.Exec(ctx, "DELETE FROM resource_type WHERE id = ?", t.id)
+		if database.IsForeign(err) {
 			return &InUseError{KindResourceType, name}
 		}
 		if err != nil {
 			return err
 		}
-		return u.define(ctx, "DROP TABLE "+t.table(false), "DROP TABLE "+t.table(true))
+		return u.Define(ctx, "DROP TABLE "+t.table(false), "DROP TABLE "+t.table(true))
 	})
 }
 
 // argument is an attribute's value as an argument of a statement.
-func (s *session) argument(kind AttributeType, v any) any {
+func argument(s *database.Session, kind AttributeType, v any) any {
 	switch v := v.(type) {
 	case time.Time:
 		return v.UnixMicro()
 	case string:
 		if kind == UUID {
-			return s.dialect.id(uuid.MustParse(v))
+			return s.UUID(uuid.MustParse(v))
 		}
 	}
 	return v
