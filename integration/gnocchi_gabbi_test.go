@@ -42,7 +42,6 @@ var otherwise = map[string]map[string]string{
 		"get_measure_aggregates_with_no_resource_name": "404: nothing is at this path",
 	},
 	"aggregates-with-metric-ids": {
-		"get_aggregates_substact":     "there is a bracket too many in the operations",
 		"get_operations_without_list": "another text of the reason",
 		"invalid_operations_string":   "the place is told as a character only",
 	},

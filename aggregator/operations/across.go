@@ -5,8 +5,24 @@ import (
 	"slices"
 )
 
-// aggregate makes one series of all columns.
-func (e *evaluator) aggregate(f function, g grid) (grid, error) {
+// aggregate makes one series of all columns of all operands.
+func (e *evaluator) aggregate(n *node) (grid, error) {
+	f := n.function
+	g, err := e.evaluate(&n.operands[0])
+	if err != nil {
+		return g, err
+	}
+	g.columns = slices.Clip(g.columns)
+	for i := range n.operands[1:] {
+		more, err := e.evaluate(&n.operands[1+i])
+		if err != nil {
+			return g, err
+		}
+		if err := e.sameTimes(n, &g, &more); err != nil {
+			return g, err
+		}
+		g.columns = append(g.columns, more.columns...)
+	}
 	out := grid{times: g.times, period: g.period, owned: true, aggregated: true}
 	columns, err := e.columns(2, len(g.times))
 	if err != nil {

@@ -111,8 +111,8 @@ func (e *evaluator) operands(n *node) (operands []grid, out grid, err error) {
 	}
 	out = *series[0]
 	for _, g := range series[1:] {
-		if g.period != out.period || !slices.Equal(g.times, out.times) {
-			return nil, out, e.unaggregable("Can't compute timeseries with different granularity " + e.texts(n))
+		if err := e.sameTimes(n, &out, g); err != nil {
+			return nil, out, err
 		}
 		if len(g.columns) != len(out.columns) && len(g.columns) > 1 && len(out.columns) > 1 {
 			return nil, out, e.unaggregable(fmt.Sprintf("Can't compute %d timeseries with %d: %s", len(out.columns), len(g.columns), e.texts(n)))
@@ -127,6 +127,14 @@ func (e *evaluator) operands(n *node) (operands []grid, out grid, err error) {
 		out.aggregated = true
 	}
 	return operands, out, e.writable(&out)
+}
+
+// sameTimes refuses operands of a node that are series of different times.
+func (e *evaluator) sameTimes(n *node, a, b *grid) error {
+	if a.period != b.period || !slices.Equal(a.times, b.times) {
+		return e.unaggregable("Can't compute timeseries with different granularity " + e.texts(n))
+	}
+	return nil
 }
 
 // texts is the operands of a node as text.

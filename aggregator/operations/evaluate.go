@@ -157,6 +157,8 @@ func (e *evaluator) evaluate(n *node) (grid, error) {
 		return e.binary(n)
 	case clip:
 		return e.clip(n)
+	case aggregate:
+		return e.aggregate(n)
 	}
 	g, err := e.evaluate(&n.operands[0])
 	if err != nil {
@@ -167,8 +169,6 @@ func (e *evaluator) evaluate(n *node) (grid, error) {
 		return e.unary(n, g)
 	case rateOfChange:
 		return e.differences(g)
-	case aggregate:
-		return e.aggregate(n.function, g)
 	case rolling:
 		return e.rolling(n, g)
 	case resample:

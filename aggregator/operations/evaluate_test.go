@@ -86,6 +86,10 @@ func TestEvaluate(t *testing.T) {
 		{"(aggregate var (metric (a mean) (b mean)))", FillDrop, "= 0:20.25 1:0 2:182.2 3:324"},
 		{"(aggregate median (metric (a mean) (b mean)))", FillDrop, "= 0:5.5 1:2 2:16.5 3:22"},
 		{"(aggregate min (metric (b mean) (a mean)))", FillDrop, "= 0:1 1:2 2:3 3:4"},
+		{"(aggregate mean (metric a mean) (metric b mean))", FillDrop, "= 0:5.5 1:2 2:16.5 3:22"},
+		{"(aggregate count (metric (a mean) (b mean)) (* 2 (metric a mean)))", FillDrop, "= 0:3 1:2 2:3 3:3"},
+		{"(aggregate rate:sum (metric a mean) (metric b mean))", FillDrop, "= 1:-9 2:31 3:11"},
+		{"(+ (aggregate max (metric a mean) (metric b mean)) (metric a mean))", FillDrop, "= 0:11 1:4 2:33 3:44"},
 		{"(aggregate rate:sum (metric (a mean) (b mean)))", FillDrop, "= 1:-9 2:31 3:11"},
 		{"(rateofchange (metric (a mean) (b mean)))", FillDrop, "1:1 2:1 3:1 | 3:10"},
 		{"(rolling sum 2 (metric (a mean) (b mean)))", FillDrop, "1:3 2:5 3:7 | 1:10 2:30 3:70"},
@@ -222,11 +226,12 @@ func TestOverlap(t *testing.T) {
 func TestEvaluateRefuses(t *testing.T) {
 	many := []Column{{0, line(1, 2, 3)}, {0, line(1, 2, 3)}, {1, line(1, 2, 3)}, {1, line(1, 2, 3)}, {1, line(1, 2, 3)}}
 	for operation, want := range map[string]string{
-		"(rolling mean 4 (metric a mean))":                        "Rolling window '4' is greater than serie length '3'",
-		"(+ (metric a mean) (rateofchange (metric b mean)))":      "Can't compute timeseries with different granularity (metric a mean) <> (rateofchange (metric b mean))",
-		"(+ (metric a mean) (resample sum 60 (metric b mean)))":   "Can't compute timeseries with different granularity (metric a mean) <> (resample sum 60 (metric b mean))",
-		"(clip 1 (metric a mean) (rolling max 2 (metric b max)))": "Can't compute timeseries with different granularity 1 <> (metric a mean) <> (rolling max 2 (metric b max))",
-		"(- (metric a mean) (metric b mean))":                     "Can't compute 2 timeseries with 3: (metric a mean) <> (metric b mean)",
+		"(rolling mean 4 (metric a mean))":                               "Rolling window '4' is greater than serie length '3'",
+		"(+ (metric a mean) (rateofchange (metric b mean)))":             "Can't compute timeseries with different granularity (metric a mean) <> (rateofchange (metric b mean))",
+		"(+ (metric a mean) (resample sum 60 (metric b mean)))":          "Can't compute timeseries with different granularity (metric a mean) <> (resample sum 60 (metric b mean))",
+		"(aggregate sum (metric a mean) (rateofchange (metric b mean)))": "Can't compute timeseries with different granularity (metric a mean) <> (rateofchange (metric b mean))",
+		"(clip 1 (metric a mean) (rolling max 2 (metric b max)))":        "Can't compute timeseries with different granularity 1 <> (metric a mean) <> (rolling max 2 (metric b max))",
+		"(- (metric a mean) (metric b mean))":                            "Can't compute 2 timeseries with 3: (metric a mean) <> (metric b mean)",
 	} {
 		var fault *Error
 		o := parsed(t, operation)

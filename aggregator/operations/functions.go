@@ -31,9 +31,8 @@ const (
 
 var functionKinds = [...]string{"mean", "median", "std", "min", "max", "sum", "var", "count"}
 
-func functionNames() string {
-	return strings.Join(functionKinds[:], ", ") + ", and rate: of them"
-}
+// functionNames are the names of functions as errors tell them.
+const functionNames = "mean, median, std, min, max, sum, var and count, or one of them with rate: before it"
 
 func parseFunction(name string) (f function, ok bool) {
 	name, f.rate = strings.CutPrefix(name, "rate:")

@@ -14,7 +14,7 @@
 //
 //	(metric REF AGG)                     a stored series; REF is a metric's id, or a name with wildcards
 //	(metric (REF AGG) (REF AGG) ...)     several
-//	(aggregate FUNC OP)                  across series: one series
+//	(aggregate FUNC OP OP ...)           across all series of all OP: one series
 //	(rolling FUNC N OP)                  of N points, each series by itself; N-1 points less
 //	(resample FUNC TIMESPAN OP)          of the points in each timespan
 //	(rateofchange OP)                    difference to the point before; one point less
@@ -24,7 +24,7 @@
 //	(clip_min OP OP) clip_max, (clip OP LOW) (clip OP LOW HIGH)
 //
 // Operations are Gnocchi's, except for its faults: comparisons and counts are
-// numbers like others; where either side has no value, there is none (in Gnocchi, no value is unequal to all);
+// numbers like others; aggregate takes several operands, as Aodh asks for; where either side has no value, there is none (in Gnocchi, no value is unequal to all);
 // resample leaves out what is not there, where Gnocchi lets one gap undo a whole timespan, and knows var.
 package operations
 
@@ -124,7 +124,7 @@ type Resampling struct {
 func Reaggregate(name string, references []Reference, resampling *Resampling) (*Operation, error) {
 	f, ok := parseFunction(name)
 	if !ok {
-		return nil, &Error{"Argument value error", fmt.Sprintf("%q cannot be done across metrics: use one of %s", name, functionNames()), "reaggregation"}
+		return nil, &Error{"Argument value error", fmt.Sprintf("%q cannot be done across metrics: use one of %s", name, functionNames), "reaggregation"}
 	}
 	b := builder{places: map[Reference]int{}}
 	inner := node{kind: metric, name: "metric"}

@@ -42,8 +42,8 @@ func Parse(data []byte) (*Operation, error) {
 	return build(it)
 }
 
-// ParseText reads an operation from text with parentheses. Words that contain spaces
-// or parentheses are put in ' or ". The error is an *[Error].
+// ParseText reads an operation from text with parentheses, of which there may be too
+// many at the end. Words that contain spaces or parentheses are put in ' or ". The error is an *[Error].
 func ParseText(text string) (*Operation, error) {
 	it, err := readText(text)
 	if err != nil {
@@ -60,6 +60,14 @@ type item struct {
 	isText bool // not a number of JSON
 }
 
+// String is an item as errors tell it.
+func (it item) String() string {
+	if it.isList {
+		return "a list"
+	}
+	return strconv.Quote(it.word)
+}
+
 func invalid(name, format string, args ...any) *Error {
 	reason := fmt.Sprintf("'%s' operation invalid for dictionary value @ data['operations']: ", name) + fmt.Sprintf(format, args...)
 	return &Error{"Invalid input", reason, []string{"operations"}}
@@ -73,7 +81,9 @@ func unnamed(what string) *Error {
 func notJSON(err error) *Error { return &Error{"Unable to decode body", err.Error(), []string{}} }
 
 func tooLarge() *Error {
-	return unnamed(fmt.Sprintf("Operations have more than %d levels or %d words: ask for less at once, or use a search,", MaxDepth, MaxItems))
+	e := unnamed(fmt.Sprintf("Operations have more than %d levels or %d words", MaxDepth, MaxItems))
+	e.Reason += ": ask for less at once, or use a search"
+	return e
 }
 
 type jsonReader struct {
@@ -154,7 +164,7 @@ func readText(text string) (item, error) {
 		case '"', '\'':
 			end := strings.IndexByte(text[at+1:], c)
 			if end < 0 {
-				return fail(string(c), len(text))
+				return fail("closing "+string(c), len(text))
 			}
 			done = item{word: text[at+1:][:end], isText: true}
 			at += end + 2
@@ -164,8 +174,9 @@ func readText(text string) (item, error) {
 			at += len(word)
 		}
 		if len(open) == 0 {
-			if rest := strings.TrimLeft(text[at:], " \t\r\n"); rest != "" {
-				return fail("end of text", len(text)-len(rest))
+			// Gnocchi takes no notice of what comes next; of brackets too many neither do we.
+			if rest := strings.TrimLeft(text[at:], " \t\r\n)"); rest != "" {
+				return fail("end of text, since all '(' are closed", len(text)-len(rest))
 			}
 			return done, nil
 		}
@@ -271,7 +282,7 @@ func (b *builder) node(it item) (node, error) {
 		if err != nil {
 			return n, err
 		}
-		args = rest
+		args, most = rest, len(rest)
 	case "rateofchange":
 		n.kind = rateOfChange
 	case "clip":
@@ -288,25 +299,39 @@ func (b *builder) node(it item) (node, error) {
 		}
 	}
 	if len(args) < least || len(args) > most {
-		return n, invalid(n.name, "%d operands, it takes %d", len(args), most)
+		return n, invalid(n.name, "it takes %s, not %d", numberOf(least, most, "operand"), len(args))
 	}
-	series := false
+	numbers := 0
 	for _, arg := range args {
 		operand, err := b.operand(n.name, arg)
 		if err != nil {
 			return n, err
 		}
-		series = series || operand.kind != number
+		if operand.kind == number {
+			numbers++
+		}
 		n.operands = append(n.operands, operand)
 	}
-	return n.folded(series)
-}
-
-// folded is the node, or its value if all operands are numbers.
-func (n node) folded(series bool) (node, error) {
-	if series {
+	if numbers == 0 || numbers < len(args) && n.kind != aggregate {
 		return n, nil
 	}
+	return n.folded()
+}
+
+// numberOf is so many things as text: "1 operand", "2 or 3 operands".
+func numberOf(least, most int, thing string) string {
+	text := strconv.Itoa(least)
+	if most > least {
+		text += " or " + strconv.Itoa(most)
+	}
+	if most > 1 {
+		thing += "s"
+	}
+	return text + " " + thing
+}
+
+// folded is the value of a node that has numbers for operands.
+func (n node) folded() (node, error) {
 	value := n.operands[0].number
 	switch n.kind {
 	case unary:
@@ -326,16 +351,19 @@ func (n node) folded(series bool) (node, error) {
 
 // setFunction reads what aggregate, rolling and resample have before their operand.
 func (n *node) setFunction(args []item) (rest []item, err error) {
-	own := 2 // arguments
-	if n.name == "aggregate" {
-		own = 1
+	own, form := 2, "FUNCTION POINTS OPERATION"
+	switch n.name {
+	case "aggregate":
+		own, form = 1, "FUNCTION OPERATION ..."
+	case "resample":
+		form = "FUNCTION TIMESPAN OPERATION"
 	}
-	if len(args) != own+1 {
-		return nil, invalid(n.name, "%d arguments, it takes %d", len(args), own+1)
+	if len(args) <= own || len(args) > own+1 && n.name != "aggregate" {
+		return nil, invalid(n.name, "write (%s %s)", n.name, form)
 	}
 	var ok bool
 	if n.function, ok = parseFunction(args[0].word); !ok || args[0].isList {
-		return nil, invalid(n.name, "the first argument must be one of %s, is %q", functionNames(), args[0].word)
+		return nil, invalid(n.name, "the function must be one of %s, not %s", functionNames, args[0])
 	}
 	switch n.name {
 	case "aggregate":
@@ -344,14 +372,17 @@ func (n *node) setFunction(args []item) (rest []item, err error) {
 		n.kind = rolling
 		points, ok := parseNumber(args[1].word)
 		if !ok || args[1].isList || points < 1 || points > math.MaxInt32 || points != math.Trunc(points) {
-			return nil, invalid(n.name, "the second argument must be a number of points, 1 or more, is %q", args[1].word)
+			return nil, invalid(n.name, "the number of points must be a whole number of 1 or more, not %s", args[1])
 		}
 		n.points = int(points)
 	case "resample":
 		n.kind = resample
+		if args[1].isList {
+			return nil, invalid(n.name, "write (%s %s)", n.name, form)
+		}
 		span, err := timetext.ParseSpan(args[1].word)
-		if err != nil || args[1].isList {
-			return nil, invalid(n.name, "the second argument must be a timespan, is %q: %v", args[1].word, err)
+		if err != nil {
+			return nil, invalid(n.name, "%v: %s", err, args[1])
 		}
 		n.period = timetext.Period{Span: span}
 		n.method, n.variance = n.function.method(), n.function.of == variance
@@ -369,7 +400,7 @@ func (b *builder) metric(args []item) (node, error) {
 	seen := map[int]bool{}
 	for _, p := range pairs {
 		if !p.isList || len(p.list) != 2 || !p.list[0].isText || !p.list[1].isText {
-			return n, invalid("metric", "expected a metric and an aggregation method, or lists of them")
+			return n, invalid("metric", "write (metric METRIC METHOD) or (metric (METRIC METHOD) ...)")
 		}
 		if i := b.place(Reference{p.list[0].word, p.list[1].word}); !seen[i] {
 			seen[i] = true

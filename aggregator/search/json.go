@@ -33,10 +33,14 @@ func ParseJSON(data []byte) (Node, error) {
 	return t.node(v, nil)
 }
 
-const invalidInput = "Invalid input"
+// Causes of errors.
+const (
+	invalidInput = "Invalid input"
+	noJSON       = "Unable to decode body"
+)
 
 func errNoJSON() *Error {
-	return &Error{Cause: "Unable to decode body", Reason: "Expected object or value", Detail: []string{}}
+	return &Error{Cause: noJSON, Reason: "Expected object or value", Detail: []string{}}
 }
 
 // object is a JSON object with its members in their order, since one that names a

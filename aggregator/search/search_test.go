@@ -136,6 +136,9 @@ func TestParse(t *testing.T) {
 		"a = 1 ∨ b = 2 or c = 3":                Or{a, b, c},
 		"(a = 1 or b = 2) and ((c = 3))":        And{Or{a, b}, c},
 		"a = 1 and (b = 2 and c = 3)":           And{a, And{b, c}},
+		`{"and": [{"=": {"a": 1}}, {"=": {"b": 2}}]}`: And{a, b},
+		"\n {\"not\": {\"=\": {\"a\": 1}}} ":          Not{a},
+		"{}":                                          nil,
 	} {
 		got, err := Parse(text)
 		if err != nil || !reflect.DeepEqual(got, want) {
@@ -173,6 +176,20 @@ func TestParseRefuses(t *testing.T) {
 		n, err := Parse(text)
 		if e, ok := err.(*Error); !ok || e.Reason != "Invalid filter: Expected "+want || e.Cause != "" || e.Detail != nil {
 			t.Errorf("%q: got %v, %v\nwant %s", text, n, err, want)
+		}
+	}
+}
+
+func TestParseRefusesJSON(t *testing.T) {
+	for text, want := range map[string]Error{
+		`{"=": {"a": 1}`:            {Reason: "Invalid filter: It begins with '{', and is not JSON"},
+		"{a = 1}":                   {Reason: "Invalid filter: It begins with '{', and is not JSON"},
+		`{"=": {"a": 1}} and b = 2`: {Reason: "Invalid filter: It begins with '{', and is not JSON"},
+		` {"and": []}`:              {Cause: "Invalid input", Reason: "length of value must be at least 1 for dictionary value @ data['and']", Detail: []string{"and"}},
+	} {
+		n, err := Parse(text)
+		if e, ok := err.(*Error); !ok || !reflect.DeepEqual(*e, want) {
+			t.Errorf("%q: got %v, %#v\nwant %#v", text, n, err, want)
 		}
 	}
 }
@@ -290,8 +307,12 @@ func FuzzParse(f *testing.F) {
 	f.Add("a = 1 and not (b like 'x%' or 'c d' in [1, None, \"it's\"])")
 	f.Add("id ≠ 8a8d1e9e4b2c4b0e9a576f4f27a1c0de ∧ not = 5 ∨ x >= -1.5e3")
 	f.Add("a = 'it''s'")
+	f.Add(` {"=": {"a": 1}}`)
 	f.Fuzz(func(t *testing.T, text string) {
 		n, err := Parse(text)
+		if err == nil && n == nil {
+			return // {}
+		}
 		if err == nil {
 			readsBack(t, n)
 		} else if _, ok := err.(*Error); !ok {

@@ -1,6 +1,7 @@
 package search
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -16,9 +17,19 @@ import (
 //
 // Of "not", "and" ("∧") and "or" ("∨"), the earlier binds tighter. Attributes that
 // are no words are quoted. Values are texts in either quotes (a quote within is
-// doubled), words, numbers, UUIDs, true, false and null. Its errors are of type
-// [*Error].
+// doubled), words, numbers, UUIDs, true, false and null.
+//
+// Text that begins with { is JSON, which [ParseJSON] reads: forms into which people
+// write searches send both as text. Its errors are of type [*Error].
 func Parse(text string) (Node, error) {
+	if tree := strings.TrimSpace(text); strings.HasPrefix(tree, "{") {
+		n, err := ParseJSON([]byte(tree))
+		var e *Error
+		if errors.As(err, &e) && e.Cause == noJSON {
+			return nil, &Error{Reason: "Invalid filter: It begins with '{', and is not JSON"}
+		}
+		return n, err
+	}
 	p := parser{text: text, rest: text}
 	if len(text) > MaxSize {
 		return nil, p.refuse(fmt.Sprintf("at most %d bytes", MaxSize))
