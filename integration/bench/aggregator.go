@@ -188,16 +188,24 @@ func quantile(times []time.Duration, q float64) float64 {
 }
 
 // latency is the median of the time to ask for something, after some attempts that
-// do not count.
-func (s *store) latency(tb parts.TB, times int, method, path string, body []byte, accept string) float64 {
+// do not count. It also says how long the quickest took, and what processor time the server
+// spent on each: of a busy machine they tell more.
+func (b *bench) latency(tb parts.TB, s *store, times int, what, method, path string, body []byte, accept string) float64 {
 	tb.Helper()
 	var took []time.Duration
+	var cpu time.Duration
 	for i := range times + times/10 {
+		if i == times/10 {
+			cpu = s.cpu()
+		}
 		begun := time.Now()
 		s.do(tb, method, path, body, accept)
 		if i >= times/10 {
 			took = append(took, time.Since(begun))
 		}
 	}
+	cpu = (s.cpu() - cpu) / time.Duration(times)
+	b.say("  %s: %.3f ms at best, p50 %.3f ms, p95 %.3f ms, %.2f CPU-ms (load average %s)",
+		what, quantile(took, 0), quantile(took, 0.5), quantile(took, 0.95), cpu.Seconds()*1e3, loadAverage())
 	return quantile(took, 0.5)
 }

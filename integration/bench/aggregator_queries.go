@@ -25,11 +25,14 @@ type answers struct{ one, binary, mean, all float64 }
 // queries asks for all windows of one metric, and for a day of 100.
 func queries(b *bench, tb parts.TB) {
 	begin := time.Now().Add(-queryWindows * time.Minute).Truncate(time.Minute)
-	s := startAggregator(tb, 2*time.Second)
+	s := startAggregator(tb, 2*time.Hour)
 	s.fill(tb, begin)
-	b.pause(tb, 5*time.Second) // until closed windows are in blocks
-	ours := s.ask(tb, begin, 200)
-	ours.binary = s.latency(tb, 200, http.MethodGet, s.oneQuery(), nil, binaryMeasures)
+	s.agent.Stop() // which makes blocks of all windows that are closed
+	s.agent.Start()
+	s.agent.AwaitReady()
+	b.pause(tb, 3*time.Second) // until it is at rest
+	ours := b.ask(tb, s, begin, 1000)
+	ours.binary = b.latency(tb, s, 1000, "one metric in binary", http.MethodGet, s.oneQuery(), nil, binaryMeasures)
 	s.agent.Stop()
 
 	peers := func(func(answers) float64) []peer { return nil }
@@ -44,7 +47,7 @@ func queries(b *bench, tb parts.TB) {
 			s := b.startGnocchi(tb)
 			s.fill(tb, begin)
 			s.drained(b, tb)
-			gnocchi = s.ask(tb, begin, 20)
+			gnocchi = b.ask(tb, s, begin, 20)
 		})
 		peers = func(of func(answers) float64) []peer {
 			return []peer{{gnocchiName, of(gnocchi), gnocchiErr}, {victoriaName, of(victoria), victoriaErr}}
@@ -79,14 +82,14 @@ func (s *store) oneQuery() string {
 }
 
 // ask makes all queries a number of times.
-func (s *store) ask(tb parts.TB, begin time.Time, times int) (a answers) {
+func (b *bench) ask(tb parts.TB, s *store, begin time.Time, times int) (a answers) {
 	tb.Helper()
 	const form = "application/json"
 	var got [][3]any
 	if err := json.Unmarshal(s.do(tb, http.MethodGet, s.oneQuery(), nil, form), &got); err != nil || len(got) != queryWindows {
 		tb.Fatalf("%d measures, not %d: %v", len(got), queryWindows, err)
 	}
-	a.one = s.latency(tb, times, http.MethodGet, s.oneQuery(), nil, form)
+	a.one = b.latency(tb, s, times, "one metric", http.MethodGet, s.oneQuery(), nil, form)
 
 	references := ""
 	for _, id := range s.ids {
@@ -94,11 +97,11 @@ func (s *store) ask(tb parts.TB, begin time.Time, times int) (a answers) {
 	}
 	day := begin.Add((queryWindows - queryDay) * time.Minute).UTC()
 	path := "/v1/aggregates?" + url.Values{"granularity": {"60"}, "start": {day.Format("2006-01-02T15:04:05")}}.Encode()
-	ask := func(operations string) float64 {
+	ask := func(what string, times int, operations string) float64 {
 		body, _ := json.Marshal(map[string]string{"operations": operations}) // strings have JSON
-		return s.latency(tb, times, http.MethodPost, path, body, form)
+		return b.latency(tb, s, times, what, http.MethodPost, path, body, form)
 	}
-	a.mean = ask("(aggregate mean (metric" + references + "))")
-	a.all = ask("(metric" + references + ")")
+	a.mean = ask("mean across metrics", times, "(aggregate mean (metric"+references+"))")
+	a.all = ask("all of the metrics", max(times/5, 10), "(metric"+references+")")
 	return a
 }
