@@ -1,0 +1,88 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/nephoscope/nepho/aggregator/database"
+	def "github.com/nephoscope/nepho/plugins/alarm/definition"
+	"github.com/nephoscope/nepho/plugins/alarm/filter"
+)
+
+// record writes lines of history; nil is none.
+func record(ctx context.Context, db *database.Session, changes ...*Change) error {
+	values := make([]any, 0, 9*len(changes))
+	for _, c := range changes {
+		if c != nil {
+			values = append(values, db.UUID(c.ID), db.UUID(c.Alarm), int64(c.Kind), c.Detail, c.User, c.Project, c.OnBehalfOf, int64(c.Severity), micros(c.At))
+		}
+	}
+	_, err := db.Insert(ctx, "alarm_history (id, alarm, type, detail, owner, project, on_behalf_of, severity, at)", 9, values, "")
+	return err
+}
+
+// Changes gives lines of history.
+func (s *Store) Changes(ctx context.Context, q Query) (list []*Change, err error) {
+	err = s.query(ctx, &historyTable, q, func() { list = nil }, func(rows *sql.Rows) error {
+		var c Change
+		var kind, severity, at int64
+		err := rows.Scan(&c.ID, &c.Alarm, &kind, &c.Detail, &c.User, &c.Project, &c.OnBehalfOf, &severity, &at)
+		c.Kind, c.Severity, c.At = Kind(kind), def.Severity(severity), fromMicros(at)
+		list = append(list, &c)
+		return err
+	})
+	return list, err
+}
+
+// Alarms gives alarms.
+func (s *Store) Alarms(ctx context.Context, q Query) (list []*Alarm, err error) {
+	err = s.query(ctx, &alarmTable, q, func() { list = nil }, func(rows *sql.Rows) error {
+		a, err := scan(rows)
+		list = append(list, a)
+		return err
+	})
+	return list, err
+}
+
+// Query asks for rows.
+type Query struct {
+	// Where is nil for all.
+	Where filter.Expr
+	// Order is that of the rows; the newest come first if it is empty.
+	Order []filter.Order
+	// Limit is the most rows; 0: any number.
+	Limit int
+	// Marker is the id of the last row of the page before. [ErrNotFound] if it is not there.
+	Marker uuid.UUID
+}
+
+// expired is how many rows one transaction of Expire deletes at most, so that it keeps
+// others from writing for a moment only.
+const expired = 1000
+
+// Expire deletes lines of history and dead letters that are older than the store keeps
+// them. It returns when there are none any more.
+func (s *Store) Expire(ctx context.Context, now time.Time) error {
+	if s.o.History == 0 {
+		return nil
+	}
+	before := micros(now.Add(-s.o.History))
+	for _, statement := range []string{
+		"DELETE FROM alarm_history WHERE ref IN (SELECT ref FROM alarm_history WHERE at < ? ORDER BY at LIMIT ?)",
+		"DELETE FROM alarm_delivery WHERE ref IN (SELECT ref FROM alarm_delivery WHERE dead > 0 AND dead < ? ORDER BY dead LIMIT ?)",
+	} {
+		for n := int64(expired); n == expired; {
+			err := s.change(ctx, func(ctx context.Context, db *database.Session) (err error) {
+				n, err = db.Exec(ctx, statement, before, expired)
+				return err
+			})
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
