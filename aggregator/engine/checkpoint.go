@@ -34,7 +34,7 @@ func (e *Engine) Checkpoint(ctx context.Context) error {
 }
 
 func (e *Engine) checkpoint(ctx context.Context) error {
-	c := &checkpoint{e: e, ctx: ctx, files: map[fileKey]*newFile{}}
+	c := &checkpoint{e: e, ctx: ctx, files: map[fileKey]*newFile{}, lost: map[Ref]loss{}}
 	defer c.discard()
 	// All records before this place are in the head. Those after it may be, too, of
 	// the metrics that are copied later: applying them once more changes nothing.
@@ -43,28 +43,28 @@ func (e *Engine) checkpoint(ctx context.Context) error {
 	if err := c.write(); err != nil {
 		return err
 	}
-	head, blocks, err := c.put()
+	head, table, blocks, err := c.put()
 	if err != nil {
 		return err
 	}
-	var old string
+	var old []string
 	err = e.commit(ctx, func(m *manifest) {
-		old = m.Head.Name
+		old = []string{m.Head.Name, m.HeadTable.Name}
 		m.Log = logStart{e.owner, from}
-		m.Head = head
+		m.Head, m.HeadTable = head, table
 		m.Blocks = append(m.Blocks, blocks...)
-		m.Lost = c.losses(m.Lost)
 		m.Saved = saved
 	})
 	if err != nil {
 		return err
 	}
 	c.named = nil
-	// First the blocks were published, now the edges: a query reads them the other way round,
+	// First the blocks were published, now what is lost and the edges: a query reads them the other way round,
 	// so it finds in blocks all that is before the edge.
+	e.losses.set(c.lost)
 	c.advance()
-	if old != "" {
-		e.garbage.add(saved, old)
+	if old[0] != "" {
+		e.garbage.add(saved, old...)
 	}
 	e.freePieces(from)
 	ring(e.grown)
@@ -81,9 +81,10 @@ type checkpoint struct {
 	ctx   context.Context
 	files map[fileKey]*newFile
 	head  *newFile
+	table *newFile // the second one of the head
 	edges []edge
-	lost  []loss   // of metrics whose edges move, as they are then
-	named []string // objects that no manifest names yet
+	lost  map[Ref]loss // as they are when the edges have moved
+	named []string     // objects that no manifest names yet
 }
 
 // fileKey tells which windows go to the same file.
@@ -105,6 +106,10 @@ func (c *checkpoint) write() error {
 	if c.head, err = c.e.newFile(); err != nil {
 		return err
 	}
+	if c.table, err = c.e.newFile(); err != nil {
+		return err
+	}
+	forgotten := c.e.o.Now().Add(-goneFor).UnixNano()
 	var (
 		head   = newHeadWriter(c.head)
 		known  policies
@@ -120,12 +125,17 @@ func (c *checkpoint) write() error {
 			}
 			known = *c.e.policies.Load()
 		}
-		found := false
+		found, gone := false, headEntry{}
 		c.e.head.change(ref, func(s *shard) {
 			if found = s.copy(ref, &metric); found {
 				s.rest(ref)
+			} else {
+				gone = s.gone(ref)
 			}
 		})
+		if gone.gone && gone.newest > forgotten {
+			head.add(gone, gone.newest, nil)
+		}
 		if !found {
 			continue
 		}
@@ -135,8 +145,11 @@ func (c *checkpoint) write() error {
 			p = known[metric.policy]
 		}
 		to := edge{ref: ref, edge: max(metric.edge, p.WritableFrom(metric.newest))}
-		entry := headEntry{ref, metric.policy, metric.newest, to.edge}
+		entry := headEntry{ref: ref, policy: metric.policy, newest: metric.newest, edge: to.edge}
 		if to.edge == metric.edge {
+			if metric.state&lossy != 0 {
+				c.lose(&entry, p, nil)
+			}
 			base, row := metric.all()
 			head.add(entry, base, row)
 			continue
@@ -145,7 +158,7 @@ func (c *checkpoint) write() error {
 		buffer.times, buffer.values = times, values
 		hole := hole{}
 		if metric.state&lossy != 0 {
-			hole = c.hole(ref, p, times)
+			hole = c.lose(&entry, p, times)
 		}
 		to.cut = to.edge
 		for _, d := range p.Definitions {
@@ -179,9 +192,16 @@ func (c *checkpoint) write() error {
 		}
 		head.add(entry, base, buffer.packed)
 	}
-	c.head.size, err = head.close()
+	if c.head.size, err = head.close(); err != nil {
+		return err
+	}
+	c.table.size, err = head.writeTable(c.table)
 	return err
 }
+
+// goneFor is how long a head object tells that a metric was forgotten: after that
+// nobody still writes to it who was not told.
+const goneFor = 7 * 24 * time.Hour
 
 // firstKept is the place of the first point that is needed when those before cut
 // are in blocks: the last one before it, for rates.
@@ -250,27 +270,30 @@ func (c *checkpoint) file(key fileKey) (*newFile, error) {
 }
 
 // put makes objects of the files.
-func (c *checkpoint) put() (head objectInfo, blocks []blockInfo, err error) {
+func (c *checkpoint) put() (head, table objectInfo, blocks []blockInfo, err error) {
 	for key, f := range c.files {
 		summary, err := f.blocks.Close()
 		if err != nil {
-			return head, nil, err
+			return head, table, nil, err
 		}
 		if err := f.buffer.Flush(); err != nil {
-			return head, nil, err
+			return head, table, nil, err
 		}
 		f.size = summary.Bytes
 		o, err := c.putFile(blockFolder, f)
 		if err != nil {
-			return head, nil, err
+			return head, table, nil, err
 		}
 		blocks = append(blocks, blockInfo{
 			objectInfo: o, Granularity: key.granularity, Class: key.class,
 			Metrics: summary.Metrics, Windows: summary.Windows, First: summary.First, Last: summary.Last,
 		})
 	}
+	if table, err = c.putFile(tableFolder, c.table); err != nil {
+		return head, table, nil, err
+	}
 	head, err = c.putFile(headFolder, c.head)
-	return head, blocks, err
+	return head, table, blocks, err
 }
 
 func (c *checkpoint) putFile(folder string, f *newFile) (objectInfo, error) {
@@ -303,8 +326,10 @@ func (c *checkpoint) discard() {
 	for _, f := range c.files {
 		f.remove()
 	}
-	if c.head != nil {
-		c.head.remove()
+	for _, f := range []*newFile{c.head, c.table} {
+		if f != nil {
+			f.remove()
+		}
 	}
 	c.e.garbage.add(c.e.o.Now(), c.named...)
 }

@@ -95,7 +95,7 @@ func (h *hurt) ask(e *Engine) (lost []Ref) {
 		if !errors.As(err, &failed) || !errors.As(err, &missing) {
 			h.t.Fatal(err)
 		}
-		if missing.Ref != queries[failed.Index].Ref || h.store.objects[missing.Object] == nil || missing.From >= missing.To {
+		if missing.Ref != queries[failed.Index].Ref || missing.From >= missing.To {
 			h.t.Fatalf("%+v", missing)
 		}
 		lost = append(lost, missing.Ref)
@@ -123,8 +123,11 @@ func TestDamageCostsOnlyItself(t *testing.T) {
 	h := newHurt(t)
 	r := rand.New(rand.NewPCG(3, 4))
 	costs := map[string]int{}
-	for i := range 90 {
+	for i := range 100 {
 		folder := []string{headFolder, blockFolder}[i%2]
+		if i >= 90 {
+			folder = tableFolder
+		}
 		o := h.only(folder)
 		at := r.Int64N(o.Size)
 		if i < 2 {
@@ -146,8 +149,8 @@ func TestDamageCostsOnlyItself(t *testing.T) {
 		}
 		h.store.flip(o.Name, at)
 	}
-	if costs[headFolder] == 0 || costs[blockFolder] == 0 {
-		t.Fatalf("no damage ever cost anything: %v", costs)
+	if costs[headFolder] == 0 || costs[blockFolder] == 0 || costs[tableFolder] > 0 {
+		t.Fatalf("damage costs %v", costs)
 	}
 }
 
@@ -155,11 +158,11 @@ func TestDamageCostsOnlyItself(t *testing.T) {
 func (h *hurt) damageHead(ref Ref) {
 	h.t.Helper()
 	o := h.only(headFolder)
-	table, _, _, err := readHeadTable(h.t.Context(), h.store, objectInfo{o.Name, o.Size})
+	table, err := readHeadTable(h.t.Context(), h.store, objectInfo{o.Name, o.Size})
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	r := reader{b: table}
+	r := reader{b: table.states}
 	at, entry := int64(len(headMagic)), headEntry{}
 	for range hurtMetrics {
 		entry = r.headEntry(entry.ref)
@@ -243,8 +246,8 @@ func TestPointsAfterDamageAreKept(t *testing.T) {
 		if round == 1 {
 			put(t, e, 7, testNow.Add(-95*time.Second), 5)
 		}
-		if n := len(e.manifest.Lost); n != 1 {
-			t.Fatalf("lost: %+v", e.manifest.Lost)
+		if n := len(e.losses.byRef); n != 1 {
+			t.Fatalf("lost: %+v", e.losses.byRef)
 		}
 		if err := e.Close(t.Context()); err != nil {
 			t.Fatal(err)
@@ -262,7 +265,7 @@ func TestPointsAfterDamageAreKept(t *testing.T) {
 func TestTheFirstRateAfterLostPointsIsLost(t *testing.T) {
 	rates := define(9, 0, policy.Definition{Granularity: time.Minute})
 	rates.Methods = policy.SetOf(policy.Mean.Rate())
-	l := loss{From: 120e9, To: 200e9}
+	l := loss{span: hole{120e9, 200e9}}
 	f := func(p *policy.Policy, times []int64, before, after int64) {
 		t.Helper()
 		if b, a := l.hole(p, times).around(60e9, 0, 600e9); b != before*1e9 || a != after*1e9 {
@@ -286,7 +289,7 @@ func TestLostPointsAreForgottenWhenTheyArePast(t *testing.T) {
 	if err := e.Checkpoint(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if n := len(e.manifest.Lost); n != 2 {
+	if n := len(e.losses.byRef); n != 2 {
 		t.Fatalf("%d", n)
 	}
 	clock.pass(367 * 24 * time.Hour)
@@ -297,8 +300,8 @@ func TestLostPointsAreForgottenWhenTheyArePast(t *testing.T) {
 	if err := e.Checkpoint(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if n := len(e.manifest.Lost); n != 0 {
-		t.Fatalf("%v", e.manifest.Lost)
+	if n := len(e.losses.byRef); n != 0 {
+		t.Fatalf("%v", e.losses.byRef)
 	}
 }
 
@@ -409,7 +412,7 @@ func TestDamageOfTheLogCostsTheRecordsItHits(t *testing.T) {
 
 func FuzzManifest(f *testing.F) {
 	m := manifest{Epoch: 3, Owner: "0123456789abcdef", Head: objectInfo{"heads/1", 5}, Saved: testNow,
-		Blocks: []blockInfo{{objectInfo: objectInfo{"blocks/1", 7}, Granularity: 1e9, First: 1, Last: 2}}, Lost: []loss{{Ref: 1, From: 2, To: 3}}}
+		Blocks: []blockInfo{{objectInfo: objectInfo{"blocks/1", 7}, Granularity: 1e9, First: 1, Last: 2}}}
 	data, err := m.encode()
 	if err != nil {
 		f.Fatal(err)
@@ -438,31 +441,42 @@ func FuzzHead(f *testing.F) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for ref := range Ref(5) {
 		times, values := []int64{1e18, 1e18 + 5, 1e18 + 10e9*int64(ref+1)}, []float64{1, r.Float64(), math.NaN()}
-		entry := headEntry{ref * 3, 2, times[2], noTime}
+		entry := headEntry{ref: ref * 3, policy: 2, newest: times[2], edge: noTime}
 		if ref%2 == 0 {
 			entry.edge = 1e18
 		}
+		if ref == 3 {
+			entry.lost = hole{MinTime, 1e18 + 1}
+		}
+		entry.gone = ref == 4
 		w.add(entry, times[0], packAll(nil, times, values))
 	}
 	if _, err := w.close(); err != nil {
 		f.Fatal(err)
 	}
-	f.Add(out.Bytes(), false)
-	f.Add(out.Bytes()[:out.Len()-3], true)
-	f.Fuzz(func(t *testing.T, data []byte, mend bool) {
+	var second bytes.Buffer
+	if _, err := w.writeTable(&second); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(out.Bytes(), second.Bytes(), false)
+	f.Add(out.Bytes()[:out.Len()-3], second.Bytes(), true)
+	f.Fuzz(func(t *testing.T, data, second []byte, mend bool) {
 		if mend && len(data) >= headTrailer {
 			data = mendHead(data)
 		}
+		if mend && len(second) >= headTrailer {
+			second = mendHead(second)
+		}
 		store := newMemory()
-		store.objects["heads/1"] = data
+		store.objects["heads/1"], store.objects["headtables/1"] = data, second
 		h := &head{}
 		before, first := Ref(0), true
-		err := readHead(context.Background(), store, objectInfo{"heads/1", int64(len(data))}, func(c *headChunk) error {
+		err := readHead(context.Background(), store, objectInfo{"heads/1", int64(len(data))}, objectInfo{"headtables/1", int64(len(second))}, func(c *headChunk) error {
 			if !first && c.ref <= before {
 				t.Fatalf("metric %d after %d", c.ref, before)
 			}
 			before, first = c.ref, false
-			if c.ref < 1<<16 {
+			if c.ref < 1<<16 && !c.gone {
 				h.load(c)
 				if times, _ := h.points(c.ref); !slices.Equal(times, c.times) {
 					t.Fatalf("other points come back")

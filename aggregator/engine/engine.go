@@ -42,7 +42,7 @@ type Options struct {
 	Checkpoint time.Duration // between two checkpoints; 0: only when asked for
 	HeadLimit  int64         // bytes of points in memory at which a checkpoint is made earlier; 0: none
 	MaxFuture  time.Duration // points that are later than now by more are refused
-	Ship       time.Duration // between two copies of the log to Objects, and looks whether another engine took these over; 0: none
+	Ship       time.Duration // between two copies of the log to Objects, which others may take over then; 0: none
 	CacheLimit int64         // bytes of blocks that are kept on local disk when Objects are remote
 	// Alive tells which metrics were not deleted; merges leave out the others. It may
 	// be nil: then all are.
@@ -90,11 +90,13 @@ type Engine struct {
 	pieces   []piece
 	replayed wal.Position // records before it were replayed
 
-	fenced atomic.Pointer[FencedError]
-	closed atomic.Bool
-	ctx    context.Context // ends with the engine
-	end    context.CancelFunc
-	loops  sync.WaitGroup
+	fenced  atomic.Pointer[FencedError]
+	claimed []byte                    // of the manifest, see claimOf
+	seen    atomic.Pointer[time.Time] // when it was known last that the store is this engine's
+	closed  atomic.Bool
+	ctx     context.Context // ends with the engine
+	end     context.CancelFunc
+	loops   sync.WaitGroup
 
 	accepted, late, future, damaged atomic.Uint64
 	told                            sync.Map // what is logged once only
@@ -127,6 +129,9 @@ func Open(ctx context.Context, o Options, known []*policy.Policy) (*Engine, erro
 	err := e.recover(ctx)
 	if err == nil {
 		err = e.findGarbage(ctx)
+	}
+	if err == nil && o.Ship > 0 {
+		err = e.Owns(ctx) // all that may have taken a while
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("cannot open the store in %s: %w", o.Dir, err), e.free())

@@ -69,17 +69,18 @@ func (e *Engine) collect(ctx context.Context) error {
 const (
 	blockFolder = "blocks/"
 	headFolder  = "heads/"
+	tableFolder = "headtables/"
 	logFolder   = "log/"
 )
 
 // findGarbage looks for objects that an engine left behind when it ended before a
 // manifest named them, or before it deleted them.
 func (e *Engine) findGarbage(ctx context.Context) error {
-	named := map[string]bool{e.manifest.Head.Name: true}
+	named := map[string]bool{e.manifest.Head.Name: true, e.manifest.HeadTable.Name: true}
 	for _, b := range e.manifest.Blocks {
 		named[b.Name] = true
 	}
-	for _, folder := range []string{blockFolder, headFolder, logFolder} {
+	for _, folder := range []string{blockFolder, headFolder, tableFolder, logFolder} {
 		for info, err := range e.o.Objects.List(ctx, folder) {
 			if err != nil {
 				return fmt.Errorf("cannot list objects %s: %w", folder, err)

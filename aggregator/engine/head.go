@@ -19,7 +19,7 @@ const noTime = math.MinInt64
 // in ascending order of time without equal times. They are all that is not in blocks,
 // for every granularity, and at least one point before that if there was one.
 type metric struct {
-	newest int64 // time of the newest point
+	newest int64 // time of the newest point; if it was forgotten, when
 	edge   int64 // windows that end at or before it are in blocks
 	packed int64 // time of the newest packed point
 	base   int64 // time before the first packed point
@@ -41,7 +41,7 @@ const (
 	live      state = 1 << iota // was written, and not forgotten
 	forgotten                   // takes no more points
 	touched                     // was written since the last checkpoint
-	lossy                       // has an entry in the list of what was lost
+	lossy                       // is among the losses
 )
 
 const (
@@ -109,12 +109,21 @@ func (s *shard) start(m *metric, policyID uint32) {
 }
 
 // forget drops the points of m, and all that is written to it later.
-func (s *shard) forget(m *metric) {
+func (s *shard) forget(m *metric, now int64) {
 	if m.state&live != 0 {
 		s.metrics--
 	}
 	s.release(m)
-	*m = metric{state: forgotten}
+	*m = metric{state: forgotten, newest: now}
+}
+
+// gone is the state of a metric that was forgotten.
+func (s *shard) gone(ref Ref) headEntry {
+	m := s.find(ref)
+	if m == nil || m.state&forgotten == 0 {
+		return headEntry{}
+	}
+	return headEntry{ref: ref, newest: m.newest, edge: noTime, gone: true}
 }
 
 // bytes is what the points take.

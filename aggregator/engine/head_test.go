@@ -135,7 +135,7 @@ func TestHeadHoldsWhatWasWritten(t *testing.T) {
 			t.Fatalf("seed %d: %d bytes counted, %d used", seed, h.bytes.Load(), bytes)
 		}
 		for ref := range want {
-			h.of(ref).forget(h.of(ref).metric(ref))
+			h.of(ref).forget(h.of(ref).metric(ref), 0)
 		}
 		for i := range h.shards {
 			if n := h.shards[i].bytes(); n != 0 || h.shards[i].metrics != 0 {

@@ -19,7 +19,7 @@ func TestHighest(t *testing.T) {
 	// A forgotten one may still have windows in blocks.
 	s := e.head.of(6_000)
 	s.start(s.metric(6_000), 1)
-	s.forget(s.find(6_000))
+	s.forget(s.find(6_000), 0)
 	if h := e.Highest(); h != 6_000 {
 		t.Errorf("it is %d", h)
 	}

@@ -12,6 +12,9 @@ func (e *Engine) startLoops() {
 	e.loops.Go(e.checkpointLoop)
 	e.loops.Go(e.mergeLoop)
 	if e.o.Ship > 0 {
+		e.loops.Go(func() {
+			e.every(claimEvery, "it can't be told whether another node took the store over; after a minute of that nothing is taken", e.Owns)
+		})
 		e.loops.Go(func() { e.every(e.o.Ship, "the log can't be copied to the object store", e.ship) })
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/nephoscope/nepho/aggregator/policy"
 	"github.com/nephoscope/nepho/aggregator/window"
@@ -13,13 +14,17 @@ import (
 // damaged or gone.
 type LostError struct {
 	Ref      Ref
-	From, To int64 // windows with From <= start < To, ns
-	Object   string
+	From, To int64  // windows with From <= start < To, ns
+	Object   string // "" when it was a head object, at an earlier start
 	Offset   int64
-	Err      error // what is wrong; nil when it was found at an earlier start
+	Err      error // what is wrong; nil when it was found at a start
 }
 
 func (e *LostError) Error() string {
+	if e.Object == "" {
+		return fmt.Sprintf("windows of metric %d are lost, for points from %v to %v were in a head object that was damaged",
+			e.Ref, time.Unix(0, e.From).UTC().Format(time.RFC3339), time.Unix(0, e.To).UTC().Format(time.RFC3339))
+	}
 	text := fmt.Sprintf("windows of metric %d are lost, object %s is damaged at offset %d", e.Ref, e.Object, e.Offset)
 	if e.Err != nil {
 		text += ": " + e.Err.Error()
@@ -30,19 +35,24 @@ func (e *LostError) Error() string {
 // Unwrap is what is wrong.
 func (e *LostError) Unwrap() error { return e.Err }
 
-// losses are what the manifest knows of lost points.
+// losses are the points that were lost with head objects. There is one of a metric at
+// most, and the head object has it in the metric's state.
 type losses struct {
 	mu    sync.RWMutex
 	byRef map[Ref]loss
 }
 
-func (l *losses) set(all []loss) {
+// loss is points of a metric that were in a head object, which is damaged.
+type loss struct {
+	span   hole
+	Object string // "" when it was found at an earlier start
+	Offset int64
+}
+
+func (l *losses) set(all map[Ref]loss) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.byRef = make(map[Ref]loss, len(all))
-	for _, one := range all {
-		l.byRef[one.Ref] = one
-	}
+	l.byRef = all
 }
 
 func (l *losses) find(ref Ref) loss {
@@ -51,14 +61,24 @@ func (l *losses) find(ref Ref) loss {
 	return l.byRef[ref]
 }
 
-// hole is the time of which points are lost; empty if from is to.
+// hole is the time of which points are lost: from <= time < to, ns.
 type hole struct{ from, to int64 }
+
+func (h hole) empty() bool { return h.from == h.to }
+
+// with is the time from the begin of the first to the end of the last.
+func (h hole) with(other hole) hole {
+	if h.empty() {
+		return other
+	}
+	return hole{min(h.from, other.from), max(h.to, other.to)}
+}
 
 // hole is that of l in a metric that still has points at the given times. The first
 // rate after it is lost as well.
 func (l *loss) hole(p *policy.Policy, times []int64) hole {
-	h := hole{l.From, l.To}
-	if h.from == h.to {
+	h := l.span
+	if h.empty() {
 		return h // it is past
 	}
 	if window.Needs(p.Methods).HasRates() {
@@ -72,40 +92,21 @@ func (l *loss) hole(p *policy.Policy, times []int64) hole {
 // around gives the ends of what of the windows with from <= start < to is before
 // the hole and after it.
 func (h hole) around(granularity, from, to int64) (before, after int64) {
-	if h.from == h.to {
+	if h.empty() {
 		return to, to
 	}
 	return min(max(policy.Floor(h.from, granularity), from), to), max(min(policy.Floor(h.to-1, granularity)+granularity, to), from)
 }
 
-// hole is what is lost of a metric, and notes how far it goes, for the point that tells this may
-// leave the head.
-func (c *checkpoint) hole(ref Ref, p *policy.Policy, times []int64) hole {
-	l := c.e.losses.find(ref)
+// lose gives what is lost of a metric, with points at the given times if its edge moves,
+// and notes it for the new head object, unless all windows of that time are past. How
+// far the hole goes is noted as well, for the point that tells it may leave the head.
+func (c *checkpoint) lose(entry *headEntry, p *policy.Policy, times []int64) hole {
+	l := c.e.losses.find(entry.ref)
 	h := l.hole(p, times)
-	l.To = h.to
-	c.lost = append(c.lost, l)
+	if !h.empty() && slices.ContainsFunc(p.Definitions, func(d policy.Definition) bool { return h.to > oldest(d, entry.newest) }) {
+		l.span, entry.lost = h, h
+		c.lost[entry.ref] = l
+	}
 	return h
-}
-
-// losses brings a list up to date: those of metrics that are gone, or whose
-// windows would all be past, are left out.
-func (c *checkpoint) losses(all []loss) []loss {
-	kept := all[:0]
-	known := *c.e.policies.Load()
-	moved := make(map[Ref]loss, len(c.lost))
-	for _, l := range c.lost {
-		moved[l.Ref] = l
-	}
-	for _, l := range all {
-		if now, ok := moved[l.Ref]; ok {
-			l = now
-		}
-		if m, ok := c.e.head.state(l.Ref); ok && slices.ContainsFunc(known[m.policy].Definitions, func(d policy.Definition) bool {
-			return l.To > oldest(d, m.newest)
-		}) {
-			kept = append(kept, l)
-		}
-	}
-	return kept
 }

@@ -22,16 +22,17 @@ const manifestMagic = "nepho-manifest 1 "
 // manifest is all that a store consists of. A new one replaces the old one as a
 // whole.
 type manifest struct {
+	ID string `json:"id,omitempty"` // of the store, for ever
 	// Epoch counts how often the store was opened. Who finds a higher one than its own
 	// must not write any more.
 	Epoch uint64 `json:"epoch"`
 	Owner string `json:"owner"` // who opened it last
 	// Log is what comes after Head.
-	Log    logStart    `json:"log"`
-	Head   objectInfo  `json:"head"` // without a name if there is none
-	Blocks []blockInfo `json:"blocks"`
-	Lost   []loss      `json:"lost,omitempty"`
-	Saved  time.Time   `json:"saved"` // when Head was written
+	Log       logStart    `json:"log"`
+	Head      objectInfo  `json:"head"`       // without a name if there is none
+	HeadTable objectInfo  `json:"head_table"` // the second one of Head
+	Blocks    []blockInfo `json:"blocks"`
+	Saved     time.Time   `json:"saved"` // when Head was written
 }
 
 // logStart is a place in the log of an owner; each has its own.
@@ -62,15 +63,6 @@ type blockInfo struct {
 
 // kind tells which files may be merged with each other.
 func (b *blockInfo) kind() fileKey { return fileKey{b.Granularity, b.Class} }
-
-// loss is points of a metric that were in a head object, which is damaged.
-type loss struct {
-	Ref    Ref    `json:"ref"`
-	From   int64  `json:"from"` // From <= time < To, ns
-	To     int64  `json:"to"`
-	Object string `json:"object"`
-	Offset int64  `json:"offset"`
-}
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -141,7 +133,6 @@ func (e *Engine) commit(ctx context.Context, change func(m *manifest)) error {
 	defer e.manifestMu.Unlock()
 	m := *e.manifest
 	m.Blocks = append([]blockInfo(nil), m.Blocks...)
-	m.Lost = append([]loss(nil), m.Lost...)
 	change(&m)
 	if err := e.replaceManifest(ctx, &m); err != nil {
 		return err
@@ -159,7 +150,6 @@ func (e *Engine) publish() {
 		names[b.Name] = true
 	}
 	e.blocks.Store(&set)
-	e.losses.set(e.manifest.Lost)
 	e.readers.keep(names)
 }
 

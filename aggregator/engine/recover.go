@@ -8,12 +8,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 
 	"github.com/nephoscope/nepho/aggregator/block"
 	"github.com/nephoscope/nepho/aggregator/objects"
+	"github.com/nephoscope/nepho/aggregator/policy"
 	"github.com/nephoscope/nepho/aggregator/wal"
 )
 
@@ -79,11 +79,13 @@ func (e *Engine) claim(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	began := e.o.Now()
 	version, err := e.o.Objects.Replace(ctx, manifestName, e.version, data)
 	if err != nil {
 		return fmt.Errorf("cannot take over the store %v: %w", e.o.Objects, err)
 	}
-	e.manifest, e.version = &m, version
+	e.manifest, e.version, e.claimed = &m, version, claimOf(data)
+	e.seen.Store(&began)
 	return nil
 }
 
@@ -194,59 +196,76 @@ func (e *Engine) unknownPolicy(ref Ref, policyID uint32) {
 
 // loadHead loads the head object.
 func (e *Engine) loadHead(ctx context.Context) error {
-	e.losses.set(e.manifest.Lost)
 	if e.manifest.Head.Name == "" {
 		return nil
 	}
 	known := *e.policies.Load()
-	lost := append([]loss(nil), e.manifest.Lost...)
-	err := readHead(ctx, e.o.Objects, e.manifest.Head, func(c *headChunk) error {
-		p := known[c.policy]
-		if p == nil {
+	lost := map[Ref]loss{}
+	load := func(c *headChunk) error {
+		if !c.gone && known[c.policy] == nil {
 			e.unknownPolicy(c.ref, c.policy)
 			return nil
 		}
+		if !c.lost.empty() {
+			lost[c.ref] = loss{span: c.lost}
+		}
 		e.head.load(c)
 		return nil
-	}, func(d headDamage) {
-		e.damage(e.manifest.Head.Name, d.offset, errHead)
-		if d.entry == nil || known[d.entry.policy] == nil {
+	}
+	metrics := 0
+	err := readHead(ctx, e.o.Objects, e.manifest.Head, e.manifest.HeadTable, load, func(d headDamage) {
+		if d.told {
+			e.damaged.Add(1)
+		} else {
+			e.damage(e.manifest.Head.Name, d.offset, d.err)
+		}
+		if d.entry == nil {
 			return
 		}
-		e.head.load(&headChunk{headEntry: *d.entry})
-		l := loss{Ref: d.entry.ref, From: MinTime, To: d.entry.newest + 1, Object: e.manifest.Head.Name, Offset: d.offset}
-		if d.entry.edge != noTime {
-			l.From = d.entry.edge
-			for _, d := range known[d.entry.policy].Definitions {
-				l.From = min(l.From, openFrom(l.From, int64(d.Granularity)))
-			}
+		c := headChunk{headEntry: *d.entry}
+		if p := known[c.policy]; p != nil && !c.gone {
+			c.lost = c.lost.with(c.points(p))
+			metrics++
 		}
-		if old := e.losses.find(l.Ref); old.Object != "" {
-			l.From = min(l.From, old.From)
-			lost = slices.DeleteFunc(lost, func(l loss) bool { return l.Ref == old.Ref })
+		if err := load(&c); err == nil && !c.lost.empty() {
+			lost[c.ref] = loss{c.lost, e.manifest.Head.Name, d.offset}
 		}
-		lost = append(lost, l)
 	})
 	if err != nil {
-		return fmt.Errorf("cannot read the head object: %w", err)
+		return err
 	}
-	e.manifest.Lost = lost
+	if metrics > 0 {
+		e.o.Log.Error("points that were in no block yet are lost", "metrics", metrics, "object", e.manifest.Head.Name)
+	}
 	e.losses.set(lost)
-	for _, l := range lost {
-		s := e.head.of(l.Ref)
-		if m := s.find(l.Ref); m != nil && m.state&live != 0 {
-			m.state |= lossy
+	return nil
+}
+
+// points is the time of which a head object has points of a metric.
+func (h *headEntry) points(p *policy.Policy) hole {
+	span := hole{MinTime, h.newest + 1}
+	if h.edge != noTime {
+		span.from = h.edge
+		for _, d := range p.Definitions {
+			span.from = min(span.from, openFrom(h.edge, int64(d.Granularity)))
 		}
 	}
-	return nil
+	return span
 }
 
 // load makes a metric of a chunk.
 func (h *head) load(c *headChunk) {
 	h.change(c.ref, func(s *shard) {
 		m := s.metric(c.ref)
+		if c.gone {
+			s.forget(m, c.newest)
+			return
+		}
 		s.start(m, c.policy)
 		m.newest, m.edge = c.newest, c.edge
+		if !c.lost.empty() {
+			m.state |= lossy
+		}
 		if n := len(c.times); n > 0 {
 			m.base, m.points, m.packed = c.base, uint32(n), c.times[n-1]
 			s.extend(m, c.row[:len(c.row)-padding])

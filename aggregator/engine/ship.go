@@ -9,19 +9,14 @@ import (
 	"github.com/nephoscope/nepho/aggregator/wal"
 )
 
-// ship copies what is durable of the log, since the last call, to objects. It also
-// looks whether another engine took the store over.
+// ship copies what is durable of the log, since the last call, to objects.
 func (e *Engine) ship(ctx context.Context) error {
 	e.shipping.Lock()
 	defer e.shipping.Unlock()
 	if err := e.stopped(); err != nil {
 		return err
 	}
-	found, _, err := readManifest(ctx, e.o.Objects)
-	if err != nil {
-		return err
-	}
-	if err := e.checkEpoch(found); err != nil {
+	if err := e.Owns(ctx); err != nil {
 		return err
 	}
 	for {

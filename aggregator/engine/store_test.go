@@ -175,7 +175,7 @@ func TestATakeoverThatDidNotEndIsMadeAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	for n := range 4 {
+	for n := range 5 {
 		left := n
 		store.Set(func(c objectstest.Call) objectstest.Fault {
 			if c.Op == "put" || c.Op == "replace" {
@@ -187,7 +187,7 @@ func TestATakeoverThatDidNotEndIsMadeAgain(t *testing.T) {
 		})
 		e, err := tryNode(t, dir, store)
 		if err == nil {
-			if n < 3 {
+			if n < 4 {
 				t.Fatalf("opened with %d changes of the store", n)
 			}
 			if got := sums(t, e, 1, time.Hour); !slices.Equal(got, []float64{6}) {

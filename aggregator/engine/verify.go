@@ -49,10 +49,13 @@ func Verify(ctx context.Context, s objects.Store, report func(object string, err
 			return v, err
 		}
 	}
-	if m.Head.Name != "" {
-		err = check.object(m.Head, check.head)
+	if m.Head.Name == "" {
+		return v, nil
 	}
-	return v, err
+	if err := check.object(m.HeadTable, check.table); err != nil {
+		return v, err
+	}
+	return v, check.object(m.Head, func(o objectInfo) error { return check.head(o, m.HeadTable) })
 }
 
 type verifier struct {
@@ -77,7 +80,7 @@ func (c *verifier) object(o objectInfo, check func(objectInfo) error) error {
 	if e != nil {
 		return e
 	}
-	if now != nil && (now.Head.Name == o.Name || slices.ContainsFunc(now.Blocks, func(b blockInfo) bool { return b.Name == o.Name })) {
+	if now != nil && (now.Head.Name == o.Name || now.HeadTable.Name == o.Name || slices.ContainsFunc(now.Blocks, func(b blockInfo) bool { return b.Name == o.Name })) {
 		c.damaged(o, errors.New("it is missing"))
 	}
 	return nil
@@ -108,8 +111,29 @@ func (c *verifier) block(o objectInfo) error {
 	return nil
 }
 
-func (c *verifier) head(o objectInfo) error {
-	err := readHead(c.ctx, c.s, o, func(*headChunk) error { c.v.Waiting++; return nil }, func(d headDamage) {
+func (c *verifier) table(o objectInfo) error {
+	_, err := readHeadTable(c.ctx, c.s, o)
+	if damaged(c.ctx, c.s, o, err) && !errors.Is(err, objects.ErrNotFound) {
+		c.damaged(o, err)
+		err = nil
+	}
+	c.v.Bytes += o.Size
+	return err
+}
+
+func (c *verifier) head(o, table objectInfo) error {
+	in, err := c.s.Get(c.ctx, o.Name, 0, 0)
+	if err != nil {
+		return err
+	}
+	in.Close() //nolint:errcheck // nothing was read
+	read := func(h *headChunk) error {
+		if !h.gone {
+			c.v.Waiting++
+		}
+		return nil
+	}
+	err = readHead(c.ctx, c.s, o, table, read, func(d headDamage) {
 		what := fmt.Errorf("%d bytes at offset %d can't be read", d.length, d.offset)
 		if d.entry != nil {
 			what = fmt.Errorf("the points of metric %d can't be read: %w", d.entry.ref, what)

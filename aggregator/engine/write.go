@@ -67,6 +67,9 @@ func (e *Engine) takes() error {
 	if err := e.stopped(); err != nil {
 		return err
 	}
+	if e.cutOff() {
+		return ErrCutOff
+	}
 	// What no checkpoint can free yet is no reason for the next one.
 	bytes := e.head.bytes.Load()
 	grown := bytes - e.bytesAfter.Load()
@@ -238,7 +241,7 @@ func (q *queue) position(log *wal.Log) wal.Position {
 // apply applies a record. One goroutine at a time does.
 func (e *Engine) apply(b *Batch, refs []Ref, out *Outcome) {
 	for _, ref := range refs {
-		e.head.change(ref, func(s *shard) { s.forget(s.metric(ref)) })
+		e.head.change(ref, func(s *shard) { s.forget(s.metric(ref), e.o.Now().UnixNano()) })
 	}
 	if b == nil {
 		return
