@@ -10,11 +10,12 @@ import (
 	"github.com/nephoscope/nepho/aggregator/index"
 )
 
-// TestANewIndexDoesNotReuseNumbers removes the index of a store that has measures, as operators
+// TestANewIndexDoesNotReuseNumbers gives a store that has measures another index, as operators
 // do and as databases that are restored from an older copy do in part: what new metrics
 // get must not be the measures of old ones.
 func TestANewIndexDoesNotReuseNumbers(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "store")
+	bound := newBound(t, "")
+	dir := bound.path
 	create := func(s *store) engine.Ref {
 		t.Helper()
 		made, err := s.index.CreateMetrics(t.Context(), []index.NewMetric{{Name: "m"}})
@@ -47,6 +48,7 @@ func TestANewIndexDoesNotReuseNumbers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	bound.adopt()
 	s = start(t, "path = '"+dir+"'")
 	if now := create(s); now <= ref {
 		t.Errorf("metric %d comes after metric %d, whose measures are there", now, ref)

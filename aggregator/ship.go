@@ -5,24 +5,24 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/nephoscope/nepho/aggregator/engine"
 	"github.com/nephoscope/nepho/aggregator/objects"
 )
 
 // With S3 a lost node's blocks and log are in the bucket; copies of a SQLite index are
-// shipped there, too. A copy is an object index/TIME.sqlite.zst; the newest counts,
-// and the one before is kept. A file beside the index has the name of the newest
-// copy that was made of it, so that an index which another node has gone on with is
-// not taken for the present one.
+// shipped there, too. A copy is an object index/EPOCH-NUMBER.sqlite.zst: the epoch is that of the
+// engine, so whatever a node ships that does not know yet that another took its place
+// sorts before what that one ships. The newest counts, and the one before is kept. A file
+// beside the index has the name of the newest copy that was made of it, so that an
+// index which another node has gone on with is not taken for the present one.
 
 // indexPrefix and indexSuffix are what names of copies begin and end with.
 const (
@@ -30,23 +30,22 @@ const (
 	indexSuffix = ".sqlite.zst"
 )
 
-// number is that in the name of a copy, 0 if there is none.
-func number(name string) uint64 {
-	digits, _, _ := strings.Cut(strings.TrimPrefix(name, indexPrefix), "-")
-	n, err := strconv.ParseUint(digits, 10, 64)
-	if err != nil {
-		return 0
-	}
-	return n
-}
-
 // shipper ships copies of the index.
 type shipper struct {
-	s       *store
-	path    string // of the index
-	number  uint64 // of the newest copy
+	s    *store
+	path string // of the index
+	// behind: the newest copy in the bucket is of another node, or there is none.
+	behind  bool
+	owner   owner
+	made    uint64 // copies
 	changes uint64 // of the index when it was shipped last
 	shipped bool   // since the start
+}
+
+// owner is what the shipper needs of the engine.
+type owner interface {
+	Epoch() uint64
+	Owns(ctx context.Context) error
 }
 
 func (p *shipper) marker() string { return p.path + ".shipped" }
@@ -72,15 +71,15 @@ func copies(ctx context.Context, o objects.Store) ([]string, error) {
 func (p *shipper) restore(ctx context.Context, o objects.Store) (bool, error) {
 	names, err := copies(ctx, o)
 	if err != nil || len(names) == 0 {
+		p.behind = true
 		return false, err
 	}
 	newest := names[len(names)-1]
-	p.number = number(newest)
 	if _, err := os.Stat(p.path); err == nil {
 		known, err := os.ReadFile(p.marker())
 		switch {
-		case err == nil && (string(known) == newest || number(string(known)) > p.number):
-			return false, nil // or its last copy did not get there
+		case err == nil && string(known) >= newest:
+			return false, nil // later ones did not get there
 		case err != nil && !errors.Is(err, os.ErrNotExist):
 			return false, fmt.Errorf("cannot read which copy of the index is the newest: %w", err)
 		}
@@ -89,6 +88,7 @@ func (p *shipper) restore(ctx context.Context, o objects.Store) (bool, error) {
 	if err := p.fetch(ctx, o, newest); err != nil {
 		return false, fmt.Errorf("cannot restore the index from %s in %s: %w", newest, o, err)
 	}
+	p.behind = true
 	p.s.log.Info("the index was restored from its newest copy", "object", newest)
 	return true, nil
 }
@@ -129,7 +129,8 @@ func (p *shipper) fetch(ctx context.Context, o objects.Store, name string) error
 // mark notes the name of the newest copy.
 func (p *shipper) mark(name string) error { return os.WriteFile(p.marker(), []byte(name), 0o600) }
 
-// run ships a copy whenever the index has changed, until ctx ends.
+// run ships a copy whenever the index has changed, until ctx ends or the store is
+// another node's.
 func (p *shipper) run(ctx context.Context, every time.Duration) {
 	t := time.NewTicker(every)
 	defer t.Stop()
@@ -139,13 +140,32 @@ func (p *shipper) run(ctx context.Context, every time.Duration) {
 			return
 		case <-t.C:
 		}
-		if err := p.ship(ctx); err != nil && ctx.Err() == nil {
+		err := p.ship(ctx)
+		switch {
+		case err == nil || ctx.Err() != nil:
+		case errors.As(err, new(*engine.FencedError)):
+			return // which the engine has told
+		default:
 			p.s.log.Error("the index could not be copied to S3; it is tried again", "error", err)
 		}
 	}
 }
 
-// ship makes a copy if the index has changed since the last one.
+// follow begins the copies of this node, before it takes writes: an index that others
+// would begin with knows no metric that this one does not.
+func (p *shipper) follow(ctx context.Context, o owner) error {
+	p.owner = o
+	if !p.behind {
+		return nil
+	}
+	if err := p.ship(ctx); err != nil {
+		return fmt.Errorf("cannot copy the index to S3: %w", err)
+	}
+	return nil
+}
+
+// ship makes a copy if the index has changed since the last one. The error is an
+// [engine.FencedError] when the store is another node's.
 func (p *shipper) ship(ctx context.Context) error {
 	changes := p.s.index.Changes()
 	if p.shipped && changes == p.changes {
@@ -171,8 +191,11 @@ func (p *shipper) ship(ctx context.Context) error {
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	p.number++
-	name := fmt.Sprintf("%s%012d-%08x%s", indexPrefix, p.number, rand.Uint32(), indexSuffix)
+	if err := p.owner.Owns(ctx); err != nil {
+		return err
+	}
+	p.made++
+	name := fmt.Sprintf("%s%08x-%08x%s", indexPrefix, p.owner.Epoch(), p.made, indexSuffix)
 	// Noted before it is there: a copy of which this node did not know would keep it
 	// from starting again.
 	if err := p.mark(name); err != nil {

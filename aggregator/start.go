@@ -93,8 +93,8 @@ func (s *store) Start(ctx context.Context, env sdk.Env) (err error) {
 	return s.serve(ctx, who)
 }
 
-// open opens the objects, the index and the engine.
-func (s *store) open(ctx context.Context) (err error) {
+// openIndex opens the objects and the index.
+func (s *store) openIndex(ctx context.Context) (err error) {
 	if s.objects, err = s.openObjects(ctx); err != nil {
 		return err
 	}
@@ -104,8 +104,16 @@ func (s *store) open(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	s.index, err = index.Open(ctx, index.Options{URL: s.indexPath(), DefaultPolicies: s.DefaultPolicies, CacheSize: s.CacheMetrics})
-	if err != nil {
+	s.index, err = index.Open(ctx, index.Options{URL: s.indexPath(), DefaultPolicies: s.DefaultPolicies, CacheSize: s.CacheMetrics, Log: s.log})
+	return err
+}
+
+// open opens the objects, the index and the engine.
+func (s *store) open(ctx context.Context) error {
+	if err := s.openIndex(ctx); err != nil {
+		return err
+	}
+	if err := s.bind(ctx); err != nil {
 		return err
 	}
 	policies, err := s.index.Policies(ctx)
@@ -125,7 +133,10 @@ func (s *store) open(ctx context.Context) (err error) {
 	s.index.OnPolicy(s.engine.SetPolicy)
 	// An index that was restored from a copy, or made anew, does not have all metrics that
 	// the engine has measures of; new ones must not get theirs.
-	return s.index.Reserve(ctx, s.engine.Highest())
+	if err := s.index.Reserve(ctx, s.engine.Highest()); err != nil || s.shipper == nil {
+		return err
+	}
+	return s.shipper.follow(ctx, s.engine)
 }
 
 // objectFolder is where the objects are in path.
@@ -168,8 +179,10 @@ func (s *store) Stop(ctx context.Context) error {
 		errs = append(errs, err)
 	}
 	if s.index != nil {
-		if s.shipper != nil && s.engine != nil {
-			errs = append(errs, s.shipper.ship(ctx))
+		if s.shipper != nil && s.shipper.owner != nil {
+			if err := s.shipper.ship(ctx); !errors.As(err, new(*engine.FencedError)) {
+				errs = append(errs, err)
+			}
 		}
 		errs = append(errs, s.index.Close())
 	}

@@ -58,8 +58,10 @@ func Plugins() []sdk.Plugin {
 	}
 }
 
-// Store looks into what the aggregator stores.
-func Store() cli.Store { return cli.Store{Inspect: store.Inspect, Verify: store.Verify} }
+// Store looks after what the aggregator stores.
+func Store() cli.Store {
+	return cli.Store{Inspect: store.Inspect, Verify: store.Verify, Adopt: store.Adopt}
+}
 
 // Serve runs the bundled plugin of the given kind and name, such as
 // pollster/host, with the given arguments.

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -11,6 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	sdkconfig "github.com/nephoscope/nepho/sdk/config"
 )
 
 // fake is an API that answers as a Gnocchi does, from a list, and writes down what it
@@ -223,6 +226,38 @@ func TestStoreCommands(t *testing.T) {
 	}
 	log.Reset()
 	if code := a.Main([]string{"aggregator", "inspect"}); code != 2 || log.String() != "nepho aggregator inspect: FILE is missing. See nepho help aggregator inspect.\n" {
+		t.Errorf("code %d, %s", code, log.String())
+	}
+}
+
+func TestAdopt(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("NEPHO_CONFIG", filepath.Join(dir, "nepho.toml"))
+	if err := os.WriteFile(filepath.Join(dir, "nepho.toml"), []byte("[agent]\ndata_dir = '/data'\n[[storage.aggregator]]\npath = ''"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out, log bytes.Buffer
+	failed := error(nil)
+	a := &App{Stdout: &out, Stderr: &log, Store: Store{
+		Adopt: func(_ context.Context, w io.Writer, path string, options *sdkconfig.Table) error {
+			fmt.Fprintln(w, path, options.Get("path").Str)
+			return failed
+		},
+	}}
+	if code := a.Main([]string{"aggregator", "adopt"}); code != 0 || out.String() != "/data/state/storage/aggregator \n" {
+		t.Errorf("code %d, %s%s", code, out.String(), log.String())
+	}
+	failed = fmt.Errorf("the database is away")
+	if code := a.Main([]string{"aggregator", "adopt"}); code != 1 || log.String() != "nepho aggregator adopt: the database is away\n" {
+		t.Errorf("code %d, %s", code, log.String())
+	}
+	out.Reset()
+	if code := a.Main([]string{"help", "aggregator", "adopt"}); code != 0 || !strings.Contains(out.String(), "are forgotten") {
+		t.Errorf("code %d, %s", code, out.String())
+	}
+	log.Reset()
+	t.Setenv("NEPHO_CONFIG", "/nowhere.toml")
+	if code := a.Main([]string{"aggregator", "adopt"}); code != 1 || log.String() != "nepho aggregator adopt: /nowhere.toml has no [[storage.aggregator]]\n" {
 		t.Errorf("code %d, %s", code, log.String())
 	}
 }

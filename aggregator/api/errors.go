@@ -120,7 +120,7 @@ func unable(err error) *Error {
 		return &Error{http.StatusServiceUnavailable, "Another node has taken the store over; this one takes no writes any more."}
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return &Error{http.StatusServiceUnavailable, "The server has no space left on its disk. Try again later."}
-	case errors.Is(err, wal.ErrFailed), errors.Is(err, engine.ErrFull):
+	case errors.Is(err, wal.ErrFailed), errors.Is(err, engine.ErrFull), errors.Is(err, engine.ErrCutOff):
 		return &Error{http.StatusServiceUnavailable, "The server takes no writes at present; its log says why. Try again later."}
 	case errors.Is(err, engine.ErrClosed):
 		return &Error{http.StatusServiceUnavailable, "The server is stopping."}
