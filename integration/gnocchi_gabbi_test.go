@@ -38,9 +38,6 @@ var otherwise = map[string]map[string]string{
 		"push_measurements_to_two_metrics":                                         "202 tells which measures were late",
 		"push_measurements_to_unknown_named_metrics_and_create_it_with_new_format": "202 tells which measures were late",
 	},
-	"aggregation": {
-		"get_measure_aggregates_with_no_resource_name": "404: nothing is at this path",
-	},
 	"aggregates-with-metric-ids": {
 		"get_operations_without_list": "another text of the reason",
 		"invalid_operations_string":   "the place is told as a character only",

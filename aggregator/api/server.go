@@ -127,12 +127,7 @@ func (s *Server) handle(pattern string, h handler, options ...option) {
 	if !ok {
 		panic("BUG: pattern without method: " + pattern)
 	}
-	route := s.routed[path]
-	if route == nil {
-		route = &resourceRoute{methods: map[string]operation{}}
-		s.routed[path] = route
-		s.mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) { s.dispatch(route, w, r) })
-	}
+	route := s.route(path)
 	if _, twice := route.methods[method]; twice {
 		panic("BUG: two handlers for " + pattern)
 	}
@@ -149,8 +144,29 @@ func (s *Server) handle(pattern string, h handler, options ...option) {
 	route.allow = strings.Join(slices.Sorted(maps.Keys(route.methods)), ", ")
 }
 
+// route is the route of a path, made if there is none yet.
+func (s *Server) route(path string) *resourceRoute {
+	route := s.routed[path]
+	if route == nil {
+		route = &resourceRoute{methods: map[string]operation{}}
+		s.routed[path] = route
+		s.mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) { s.dispatch(route, w, r) })
+	}
+	return route
+}
+
+// between are paths which exist only since others begin with them: Gnocchi answers
+// them with 405, whatever the method, and not with 404.
+var between = []string{
+	"/v1/search/resource", "/v1/aggregation", "/v1/aggregation/resource", "/v1/aggregation/resource/{type}",
+	"/v1/aggregation/resource/{type}/metric", "/v1/influxdb",
+}
+
 // routes has one line per file of handlers.
 func (s *Server) routes() {
+	for _, path := range between {
+		s.route(path)
+	}
 	s.rootRoutes()
 	s.descriptionRoutes()
 	s.policyRoutes()
@@ -193,7 +209,11 @@ func (s *Server) dispatch(route *resourceRoute, w http.ResponseWriter, r *http.R
 	op, ok := route.methods[r.Method]
 	if !ok {
 		w.Header().Set("Allow", route.allow)
-		s.fail(w, r, &Error{http.StatusMethodNotAllowed, "The method " + r.Method + " is not allowed for this resource."})
+		text := "The method " + r.Method + " is not allowed for this resource."
+		if route.allow == "" {
+			text = "There is nothing at this path but what is below it."
+		}
+		s.fail(w, r, &Error{http.StatusMethodNotAllowed, text})
 		return
 	}
 	if err := s.call(op, w, r); err != nil {

@@ -177,6 +177,20 @@ func TestRouting(t *testing.T) {
 		{"OPTIONS", "/test/a", 200, "", ""},
 		{"OPTIONS", "/nothing", 200, "", ""},
 		{"GET", "/v1", 302, "", ""},
+		{"GET", "/v1/search", 404, "", ""},
+		{"GET", "/v1/search/resource", 405, "", ""},
+		{"POST", "/v1/search/resource/", 405, "", ""},
+		{"GET", "/v1/search/resource/generic", 405, "", "POST"},
+		{"GET", "/v1/search/metric", 405, "", "POST"},
+		{"GET", "/v1/aggregation/", 405, "", ""},
+		{"POST", "/v1/aggregation/resource", 405, "", ""},
+		{"POST", "/v1/aggregation/resource/generic", 405, "", ""},
+		{"POST", "/v1/aggregation/resource/generic/metric", 405, "", ""},
+		{"GET", "/v1/aggregation/resource/generic/metric/x", 405, "", "POST"},
+		{"POST", "/v1/aggregation/resource/generic/metric/x/y", 404, "", ""},
+		{"POST", "/v1/aggregation/re/generic/metric/x", 404, "", ""},
+		{"GET", "/v1/influxdb", 405, "", ""},
+		{"GET", "/v1/batch", 404, "", ""},
 	} {
 		w := ask(s, c.method, c.target, "Accept", "application/json")
 		if w.Code != c.code || c.body != "" && w.Body.String() != c.body || w.Header().Get("Allow") != c.allow {
