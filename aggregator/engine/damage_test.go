@@ -376,38 +376,61 @@ func TestADamagedManifestStopsTheStart(t *testing.T) {
 }
 
 func TestDamageOfTheLogCostsTheRecordsItHits(t *testing.T) {
-	store, dir := newMemory(), t.TempDir()
-	e := node(t, dir, store)
-	for ref := range Ref(10) {
-		put(t, e, ref, testNow, 1, 2, 3)
-	}
-	if err := e.free(); err != nil {
-		t.Fatal(err)
-	}
-	segments, err := filepath.Glob(filepath.Join(e.logDir(), "*.wal"))
-	if err != nil || len(segments) != 1 {
-		t.Fatal(segments, err)
-	}
-	data, err := os.ReadFile(segments[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	data[len(data)/2] ^= 1
-	if err := os.WriteFile(segments[0], data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	e = node(t, dir, store)
-	there := 0
-	for ref := range Ref(10) {
-		if got := sums(t, e, ref, time.Hour); slices.Equal(got, []float64{6}) {
-			there++
-		} else if len(got) > 0 {
-			t.Fatalf("%v", got)
+	f := func(shipped int, lost int) {
+		t.Helper()
+		store, dir := newMemory(), t.TempDir()
+		e := node(t, dir, store)
+		for i := range 10 {
+			// The order counts: later points of the same time take the place of those before.
+			put(t, e, Ref(i), testNow, 1, 2, 3)
+			put(t, e, 20, testNow, float64(i))
+			if i < shipped && i%2 == 0 {
+				if err := e.ship(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if err := e.free(); err != nil {
+			t.Fatal(err)
+		}
+		segments, err := filepath.Glob(filepath.Join(e.logDir(), "*.wal"))
+		if err != nil || len(segments) != 1 {
+			t.Fatal(segments, err)
+		}
+		data, err := os.ReadFile(segments[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, at := range []int{len(data) / 4, len(data) * 3 / 4} {
+			data[at] ^= 1
+		}
+		if err := os.WriteFile(segments[0], data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for round := range 2 {
+			e = node(t, dir, store)
+			there := 0
+			for ref := range Ref(10) {
+				if got := sums(t, e, ref, time.Hour); slices.Equal(got, []float64{6}) {
+					there++
+				} else if len(got) > 0 {
+					t.Fatalf("%v", got)
+				}
+			}
+			if got := sums(t, e, 20, time.Hour); !slices.Equal(got, []float64{9}) {
+				t.Errorf("%v", got)
+			}
+			if want := lost * (1 - round); there < 10-lost || int(e.Stats().Damaged) != want {
+				t.Errorf("start %d, %d shipped: %d metrics are there, %d damaged, want %d", round, shipped, there, e.Stats().Damaged, want)
+			}
+			if err := e.Close(t.Context()); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
-	if there != 9 || e.Stats().Damaged != 1 {
-		t.Fatalf("%d metrics are there, %d damaged", there, e.Stats().Damaged)
-	}
+	f(0, 2)
+	f(5, 1)
+	f(10, 0)
 }
 
 func FuzzManifest(f *testing.F) {

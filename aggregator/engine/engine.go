@@ -81,9 +81,10 @@ type Engine struct {
 	failing        atomic.Bool   // the last checkpoint failed
 	bytesAfter     atomic.Int64  // of the head, after it
 	full           chan struct{} // has an element when the head is over its limit
-	merging        sync.Mutex
-	grown          chan struct{} // has an element when there are new blocks
+	merging        sync.Mutex    // of the next two
+	lookedForGone  time.Time     // see forgetGone
 	turn           int           // of expire
+	grown          chan struct{} // has an element when there are new blocks
 
 	shipping sync.Mutex   // of the next two
 	shipped  wal.Position // what of the log is in pieces

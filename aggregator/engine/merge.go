@@ -183,7 +183,7 @@ func (e *Engine) maintain(ctx context.Context) error {
 			return err
 		}
 	}
-	errs = append(errs, e.expire(ctx), e.collect(ctx))
+	errs = append(errs, e.forgetGone(ctx), e.expire(ctx), e.collect(ctx))
 	return errors.Join(errs...)
 }
 
@@ -334,6 +334,25 @@ func (e *Engine) mergeInto(ctx context.Context, out *newFile, j *job) (damaged m
 		}
 	}
 	return nil, nil
+}
+
+// goneEvery is how often metrics in memory are looked for that the index does not have.
+const goneEvery = time.Hour
+
+// forgetGone forgets metrics that were deleted without [Engine.Forget]: by another
+// process, or by this one when it ended in between.
+func (e *Engine) forgetGone(ctx context.Context) error {
+	now := e.o.Now()
+	if e.o.Alive == nil || now.Sub(e.lookedForGone) < goneEvery {
+		return nil
+	}
+	for refs := range batches(e.head.live()) {
+		if _, err := e.alive(ctx, refs); err != nil {
+			return err
+		}
+	}
+	e.lookedForGone = now
+	return nil
 }
 
 // alive gives those of the metrics that were not deleted, and forgets the others.

@@ -120,7 +120,8 @@ func (e *Engine) recoverLog(ctx context.Context, taken bool) error {
 	if e.log, err = wal.Open(options); err != nil {
 		return err
 	}
-	if err := e.replay(e.log, start.From); err != nil {
+	mended, err := e.replay(e.log, start.From, func(from, to wal.Position) (bool, error) { return e.replayCopy(ctx, pieces, from, to) })
+	if err != nil {
 		return err
 	}
 	// If the log has lost its end, the copy may have it. The log goes on behind that, so a
@@ -129,32 +130,35 @@ func (e *Engine) recoverLog(ctx context.Context, taken bool) error {
 		pieces = pieces[1:]
 	}
 	here := e.replayed
-	if err := e.replayPieces(ctx, pieces, start.From); err != nil || e.replayed == here {
+	if err := e.replayPieces(ctx, pieces, start.From); err != nil || e.replayed == here && !mended {
 		return err
 	}
 	return e.Checkpoint(ctx)
 }
 
 // replay applies the records of a log from a position on, but those that were
-// replayed already.
-func (e *Engine) replay(log *wal.Log, from wal.Position) error {
+// replayed already. What mend could not get from elsewhere is damage.
+func (e *Engine) replay(log *wal.Log, from wal.Position, mend func(from, to wal.Position) (bool, error)) (mended bool, err error) {
 	var b Batch
 	done := e.replayed
-	report, err := log.Replay(from, func(p wal.Position, record []byte) error {
-		if p < done {
-			return nil
+	report, err := log.ReplayMended(from, func(p wal.Position, record []byte) error {
+		if p >= done {
+			e.applyRecord(p, record, &b)
 		}
-		e.replayed = p + 1
-		refs, err := readRecord(record, &b)
-		if err != nil {
-			e.damage("log", int64(p), err)
-			return nil
-		}
-		e.apply(e.knownOnly(&b), refs, new(Outcome))
 		return nil
+	}, func(from, to wal.Position) (bool, error) {
+		if mend == nil {
+			return false, nil
+		}
+		whole, err := mend(from, to)
+		if whole {
+			mended = true
+			e.o.Log.Warn("records of the log could not be read here; they were taken from its copy", "from", from, "to", to)
+		}
+		return whole, err
 	})
 	if err != nil {
-		return fmt.Errorf("cannot replay the log: %w", err)
+		return false, fmt.Errorf("cannot replay the log: %w", err)
 	}
 	for _, d := range report.Damage {
 		e.damage(filepath.Base(d.File), int64(d.From), fmt.Errorf("records from %v to %v are lost", d.From, d.To))
@@ -162,7 +166,18 @@ func (e *Engine) replay(log *wal.Log, from wal.Position) error {
 	if report.Torn > 0 {
 		e.o.Log.Info("the log ended in the middle of a record, which was not acknowledged", "bytes", report.Torn)
 	}
-	return nil
+	return mended, nil
+}
+
+// applyRecord applies a record of a log; b is used for it.
+func (e *Engine) applyRecord(p wal.Position, record []byte, b *Batch) {
+	e.replayed = p + 1
+	refs, err := readRecord(record, b)
+	if err != nil {
+		e.damage("log", int64(p), err)
+		return
+	}
+	e.apply(e.knownOnly(b), refs, new(Outcome))
 }
 
 // knownOnly is a batch without metrics of policies that are gone. They went because

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/nephoscope/nepho/aggregator/wal"
 )
@@ -88,9 +89,41 @@ func (e *Engine) findPieces(ctx context.Context, start logStart) ([]piece, error
 	return pieces, nil
 }
 
-// replayPieces replays pieces of a log from a position on: they are made a log
-// again, in a folder of their own.
+// replayPieces replays pieces of a log from a position on.
 func (e *Engine) replayPieces(ctx context.Context, pieces []piece, from wal.Position) error {
+	return e.withPieces(ctx, pieces, func(log *wal.Log) error {
+		_, err := e.replay(log, max(from, pieces[0].from), nil)
+		return err
+	})
+}
+
+// replayCopy replays what pieces of the log have between two positions, and reports
+// whether that is all.
+func (e *Engine) replayCopy(ctx context.Context, pieces []piece, from, to wal.Position) (whole bool, err error) {
+	var some []piece
+	for _, p := range pieces {
+		if p.from < to && p.to > from {
+			some = append(some, p)
+		}
+	}
+	err = e.withPieces(ctx, some, func(log *wal.Log) error {
+		var b Batch
+		report, err := log.Replay(max(from, some[0].from), func(p wal.Position, record []byte) error {
+			if p < to {
+				e.applyRecord(p, record, &b)
+			}
+			return nil
+		})
+		whole = some[0].from <= from && log.Position() >= to &&
+			!slices.ContainsFunc(report.Damage, func(d wal.Damage) bool { return d.From < to })
+		return err
+	})
+	return whole, err
+}
+
+// withPieces makes pieces of a log a log again, in a folder of their own. Without pieces
+// there is none.
+func (e *Engine) withPieces(ctx context.Context, pieces []piece, f func(*wal.Log) error) error {
 	if len(pieces) == 0 {
 		return nil
 	}
@@ -109,7 +142,7 @@ func (e *Engine) replayPieces(ctx context.Context, pieces []piece, from wal.Posi
 		return err
 	}
 	defer log.Close()
-	return e.replay(log, max(from, pieces[0].from))
+	return f(log)
 }
 
 func (e *Engine) fetch(ctx context.Context, name, path string) error {

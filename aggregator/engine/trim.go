@@ -116,3 +116,14 @@ func (h *head) refs() iter.Seq[Ref] {
 		}
 	}
 }
+
+// live are the refs of live metrics, ascending.
+func (h *head) live() iter.Seq[Ref] {
+	return func(yield func(Ref) bool) {
+		for ref := range h.refs() {
+			if _, ok := h.state(ref); ok && !yield(ref) {
+				return
+			}
+		}
+	}
+}

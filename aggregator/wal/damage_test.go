@@ -3,9 +3,11 @@ package wal
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"hash/crc32"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 )
@@ -104,6 +106,91 @@ func TestFlippedAtEveryByte(t *testing.T) {
 				t.Fatalf("byte %d of %s: damage %v", i, path, report.Damage)
 			}
 		}
+	}
+}
+
+// TestDamageIsMended replays a damaged log, of which another has all records: they come in their
+// order.
+func TestDamageIsMended(t *testing.T) {
+	master := memDir(t)
+	l := open(t, Options{Dir: master, SegmentSize: 4 << 10})
+	var all []stored
+	for i := range 200 {
+		record := text(i, 100)
+		all = append(all, stored{write(t, l, record), string(record)})
+	}
+	all = all[1:]
+	closeLog(t, l)
+	files := segmentFiles(t, master)
+	if len(files) < 5 {
+		t.Fatalf("%d segments", len(files))
+	}
+	end := all[len(all)-1].at
+	f := func(what string, spoil func(dir string), has func(at Position) bool) {
+		t.Helper()
+		dir := memDir(t)
+		copyDir(t, master, dir)
+		spoil(dir)
+		l := open(t, Options{Dir: dir})
+		defer closeLog(t, l)
+		var got, want []stored
+		var calls int
+		report, err := l.ReplayMended(all[0].at, func(p Position, record []byte) error {
+			got = append(got, stored{p, string(record)})
+			return nil
+		}, func(from, to Position) (whole bool, err error) {
+			calls++
+			whole = true
+			for _, r := range all {
+				switch {
+				case r.at < from || r.at >= to:
+				case has(r.at):
+					got = append(got, r)
+				default:
+					whole = false
+				}
+			}
+			return whole, nil
+		})
+		for _, r := range all {
+			if has(r.at) || !slices.ContainsFunc(report.Damage, func(d Damage) bool { return d.From <= r.at && d.To > r.at }) {
+				want = append(want, r)
+			}
+		}
+		expect(t, got, want)
+		if complete := len(got) == len(all); err != nil || calls == 0 || (report.Lost == 0) != complete {
+			t.Errorf("%s: %d calls, %d of %d records, %+v, %v", what, calls, len(got), len(all), report, err)
+		}
+	}
+	every := func(Position) bool { return true }
+	flip := func(n, at int) func(dir string) {
+		return func(dir string) {
+			path := filepath.Join(dir, filepath.Base(files[n]))
+			b := readFile(t, path)
+			b[at] ^= 1
+			writeFile(t, path, b)
+		}
+	}
+	remove := func(n int) func(dir string) {
+		return func(dir string) {
+			if err := os.Remove(filepath.Join(dir, filepath.Base(files[n]))); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	f("a record", flip(2, 1000), every)
+	f("the first record", flip(0, segmentHeaderSize+int(all[0].at)+20), every)
+	f("the last record of a segment", flip(1, len(readFile(t, files[1]))-9), every)
+	f("a segment", remove(2), every)
+	f("the first segments", func(dir string) { remove(0)(dir); remove(1)(dir) }, every)
+	f("a segment, of which half is there", remove(2), func(at Position) bool { return at%3 > 0 || at > end/2 })
+
+	l = open(t, Options{Dir: master})
+	defer closeLog(t, l)
+	remove(2)(master)
+	trouble := errors.New("trouble")
+	if _, err := l.ReplayMended(0, func(Position, []byte) error { return nil }, func(Position, Position) (bool, error) { return false, trouble }); !errors.Is(err, trouble) {
+		t.Error(err)
 	}
 }
 

@@ -17,7 +17,7 @@ type Report struct {
 	// record that was being written when the machine or the process ended, and
 	// that nobody was told was durable.
 	Torn int64
-	// Lost is bytes of the log that could not be read: records that were durable.
+	// Lost is bytes of the log that could not be read nor mended: records that were durable.
 	Lost int64
 	// Damage is where, of the first 100 places.
 	Damage []Damage
@@ -34,9 +34,6 @@ func (d Damage) String() string {
 }
 
 func (r *Report) lose(file string, from, to Position) {
-	if from >= to {
-		return
-	}
 	r.Lost += to.minus(from)
 	if len(r.Damage) < maxDamage {
 		r.Damage = append(r.Damage, Damage{file, from, to})
@@ -48,7 +45,26 @@ func (r *Report) lose(file string, from, to Position) {
 // the records that it hit, is reported, and stops nothing; an error of f does,
 // and is returned. Segments must not be trimmed meanwhile.
 func (l *Log) Replay(from Position, f func(p Position, record []byte) error) (Report, error) {
+	return l.ReplayMended(from, f, nil)
+}
+
+// ReplayMended is like [Log.Replay], but calls mend with each stretch that can't be read, in
+// order with the records. It tells whether it had what is lost there from elsewhere, so
+// that it is no damage; an error of it ends the replay.
+func (l *Log) ReplayMended(from Position, f func(p Position, record []byte) error, mend func(from, to Position) (bool, error)) (Report, error) {
 	report := Report{Torn: l.torn}
+	lose := func(file string, from, to Position) error {
+		if from >= to {
+			return nil
+		}
+		if mend != nil {
+			if mended, err := mend(from, to); err != nil || mended {
+				return err
+			}
+		}
+		report.lose(file, from, to)
+		return nil
+	}
 	l.mu.Lock()
 	var old []segment
 	for _, s := range l.segments {
@@ -58,7 +74,9 @@ func (l *Log) Replay(from Position, f func(p Position, record []byte) error) (Re
 	}
 	l.mu.Unlock()
 	if len(old) > 0 && from > 0 {
-		report.lose(old[0].path, from, old[0].before)
+		if err := lose(old[0].path, from, old[0].before); err != nil {
+			return report, err
+		}
 	}
 	var buf []byte
 	for i := range old {
@@ -71,7 +89,9 @@ func (l *Log) Replay(from Position, f func(p Position, record []byte) error) (Re
 		}
 		file, err := os.Open(s.path)
 		if errors.Is(err, os.ErrNotExist) {
-			report.lose(s.path, max(from, s.start), end)
+			if err := lose(s.path, max(from, s.start), end); err != nil {
+				return report, err
+			}
 			continue
 		}
 		if err != nil {
@@ -80,14 +100,19 @@ func (l *Log) Replay(from Position, f func(p Position, record []byte) error) (Re
 		sc := newScanner(file, s.start, max(from, s.start), end)
 		sc.buf = buf[:0]
 		for sc.next() {
-			report.lose(s.path, sc.skipped, sc.position)
+			err := lose(s.path, sc.skipped, sc.position)
 			report.Records++
 			report.Bytes += int64(len(sc.record))
-			if err := f(sc.position, sc.record); err != nil {
+			if err == nil {
+				err = f(sc.position, sc.record)
+			}
+			if err != nil {
 				return report, errors.Join(err, file.Close())
 			}
 		}
-		report.lose(s.path, sc.skipped, end)
+		if err := lose(s.path, sc.skipped, end); err != nil {
+			return report, errors.Join(err, file.Close())
+		}
 		buf = sc.buf
 		if err := file.Close(); err != nil {
 			return report, fmt.Errorf("cannot read the write-ahead log: %w", err)
