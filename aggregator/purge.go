@@ -35,11 +35,6 @@ func (s *store) purge(ctx context.Context) {
 // purgeOnce purges all that is due. The index forgets a metric first: if the process
 // ends in between, merges find it no longer alive and leave its data out.
 func (s *store) purgeOnce(ctx context.Context) error {
-	// Mostly there is nothing, which is found out without writing.
-	deleted, err := s.index.Metrics(ctx, index.MetricQuery{Deleted: true, Page: index.Page{Limit: 1}})
-	if err != nil || len(deleted) == 0 {
-		return err
-	}
 	for {
 		refs, err := s.index.Purge(ctx, time.Now().Add(-s.PurgeDelay), purgeBatch)
 		if err != nil || len(refs) == 0 {

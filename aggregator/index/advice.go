@@ -12,10 +12,10 @@ import (
 )
 
 // A list is made in one of two ways: in its order by an index, leaving out what is
-// not selected until there is a page of it; or by looking up what is selected in
-// another index, and sorting that. The first is fast when much is selected, the
-// second when little is. SQLite does not know which, so that it is counted before,
-// up to a limit, and told. PostgreSQL knows.
+// not selected until there is a page of it; or by finding what is selected first, and
+// sorting that. The first is fast when much is selected, the second when little is.
+// SQLite does not know which, so that it is counted before, up to a limit, and told.
+// PostgreSQL knows.
 
 // adviceLimit is how many rows may be looked up and sorted. Where more are selected
 // of a million, a page of a thousand is found after fifty thousand in their order.
@@ -28,33 +28,45 @@ const maxCandidates = 8
 // parts of a list of history: SQLite takes 32,766 in all.
 const maxAdviceValues = 5000
 
-// advise finds the condition that selects fewest resources.
-func (l *listing) advise(ctx context.Context) error {
+// candidate selects resources for which a condition holds, or revisions of them.
+type candidate struct {
+	statement
+	key string // what it selects: id or revision
+	// scans says that it goes through a table: still much faster than to go through the
+	// list in its order and look into that table for each.
+	scans bool
+}
+
+// advise finds the condition that selects fewest of the current revisions, or of the
+// past ones.
+func (l *listing) advise(ctx context.Context, past bool) (*candidate, error) {
 	if l.s.Shared() || l.only != nil {
-		return nil
+		return nil, nil
 	}
-	var candidates []*statement
+	var looks, scans []*candidate
 	// What past revisions were is another matter than what resources are.
-	if p := l.q.Scope.Project; p != "" && !l.q.History {
-		c := &statement{}
+	if p := l.q.Scope.Project; p != "" && !past {
+		c := &candidate{key: "id"}
 		c.add("SELECT r.id FROM resource r WHERE r.project_id = ? UNION SELECT r.id FROM resource r WHERE r.creator IN (SELECT id FROM creator WHERE project_id = ?)", p, p)
-		candidates = append(candidates, c)
+		looks = append(looks, c)
 	}
 	for _, n := range conjunction(l.q.Filter) {
-		if len(candidates) == maxCandidates {
-			break
-		}
-		c, err := l.candidate(n)
-		if err != nil {
-			return err
-		}
-		if c != nil {
-			candidates = append(candidates, c)
+		c, err := l.candidate(n, past)
+		switch {
+		case err != nil:
+			return nil, err
+		case c == nil || l.q.History && len(c.args) > maxAdviceValues:
+		case c.scans && len(scans) < maxCandidates:
+			scans = append(scans, c)
+		case !c.scans && len(looks) < maxCandidates:
+			looks = append(looks, c)
 		}
 	}
-	var err error
-	l.advice, err = fewest(ctx, l.s, candidates)
-	return err
+	best, err := fewest(ctx, l.s, looks)
+	if err != nil || best != nil {
+		return best, err
+	}
+	return fewest(ctx, l.s, scans)
 }
 
 // conjunction is the conditions all of which have to hold.
@@ -70,35 +82,51 @@ func conjunction(n search.Node) []search.Node {
 	return all
 }
 
-// candidate selects the ids of resources for which a condition holds, if there is an
-// index for that; otherwise it is nil.
-func (l *listing) candidate(n search.Node) (*statement, error) {
-	name := ""
+// candidate makes one of a condition, if it can be found without a list's order;
+// otherwise it is nil.
+func (l *listing) candidate(n search.Node, past bool) (*candidate, error) {
+	if n == nil {
+		return nil, nil
+	}
+	var condition statement
+	f := l.newFilter(&condition, past)
+	if err := f.node(n); err != nil {
+		return nil, err
+	}
+	name := lookedUp(n)
+	column, _ := resourceColumn(l.t, name, l.q.History, past)
+	c := &candidate{key: "id", scans: !column.indexed}
+	from := "resource r"
+	switch {
+	case f.attributes && !f.others:
+		if past {
+			c.key, c.scans = "revision", true
+		}
+		from = l.t.table(past) + " a"
+	case past && column.kind != kindResource:
+		return nil, nil
+	case column.indexed || name == "original_resource_id":
+	default:
+		return nil, nil
+	}
+	c.add("SELECT "+from[len(from)-1:]+"."+c.key+" FROM "+from+" WHERE "+condition.text.String(), condition.args...)
+	return c, nil
+}
+
+// lookedUp is the column on which a node is a condition that an index serves if there
+// is one; otherwise it is "".
+func lookedUp(n search.Node) string {
 	switch n := n.(type) {
 	case search.Compare:
 		if n.Operator == search.Equal && n.Value != nil || n.Operator == search.Like && hasPrefix(n.Value) {
-			name = n.Attribute
+			return n.Attribute
 		}
 	case search.In:
 		if !slices.Contains(n.Values, nil) {
-			name = n.Attribute
+			return n.Attribute
 		}
 	}
-	c, ok := resourceColumn(l.t, name, l.q.History, false)
-	if !ok || !c.indexed || l.q.History && c.kind != kindResource {
-		return nil, nil
-	}
-	s := &statement{}
-	if c.attribute {
-		s.add("SELECT a.id FROM " + l.t.table(false) + " a WHERE ")
-	} else {
-		s.add("SELECT r.id FROM resource r WHERE ")
-	}
-	_, err := l.filter(s, n, false)
-	if l.q.History && len(s.args) > maxAdviceValues {
-		return nil, err
-	}
-	return s, err
+	return ""
 }
 
 func hasPrefix(pattern any) bool {
@@ -108,7 +136,7 @@ func hasPrefix(pattern any) bool {
 }
 
 // fewest is the candidate that selects fewest, or nil if all select too many.
-func fewest(ctx context.Context, s *database.Session, candidates []*statement) (best *statement, err error) {
+func fewest(ctx context.Context, s *database.Session, candidates []*candidate) (best *candidate, err error) {
 	limit := adviceLimit + 1
 	for _, c := range candidates {
 		n := 0
@@ -124,21 +152,25 @@ func fewest(ctx context.Context, s *database.Session, candidates []*statement) (
 	return best, nil
 }
 
-// advise starts to select metrics in a scope, from as few as possible.
-func (scope Scope) advise(ctx context.Context, s *database.Session, to *statement) error {
-	if scope.Project != "" && !s.Shared() {
-		c := &statement{}
+// advise starts to select metrics, from as few as possible.
+func (q *MetricQuery) advise(ctx context.Context, s *database.Session, to *statement) error {
+	c := &candidate{}
+	switch project := q.Scope.Project; {
+	case s.Shared():
+	case q.Deleted: // few, and not for long
+		c.add("SELECT ref FROM metric WHERE deleted_at IS NOT NULL")
+	case project != "":
 		c.add(`SELECT ref FROM metric WHERE creator IN (SELECT id FROM creator WHERE project_id = ?)
-			UNION SELECT ref FROM metric WHERE resource IN (SELECT id FROM resource WHERE project_id = ?)`, scope.Project, scope.Project)
-		best, err := fewest(ctx, s, []*statement{c})
-		if err != nil {
+			UNION SELECT ref FROM metric WHERE resource IN (SELECT id FROM resource WHERE project_id = ?)`, project, project)
+		var err error
+		if c, err = fewest(ctx, s, []*candidate{c}); err != nil {
 			return err
 		}
-		if best != nil {
-			to.add("("+c.text.String()+") AS d CROSS JOIN metric m WHERE m.ref = d.ref", c.args...)
-			return nil
-		}
 	}
-	to.add("metric m WHERE 1 = 1")
+	if c != nil && c.text.Len() > 0 {
+		to.add("("+c.text.String()+") AS d CROSS JOIN metric m WHERE m.ref = d.ref", c.args...)
+	} else {
+		to.add("metric m WHERE 1 = 1")
+	}
 	return nil
 }

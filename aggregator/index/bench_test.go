@@ -414,6 +414,7 @@ func (c *cloud) delete(b *testing.B) {
 	})
 	bench(b, "purge-1000", func(ctx context.Context, b *testing.B) {
 		b.StopTimer()
+		c.ensure(b, c.wish(gone))
 		gone = c.some(100)
 		c.ensure(b, c.wish(gone))
 		for _, n := range gone {

@@ -111,8 +111,9 @@ type filter struct {
 	missing func(name string) error // of a column that there is not
 	asker   string
 	now     time.Time
-	// attributes is set when a condition needs the table of the attributes.
-	attributes bool
+	// attributes is set when a condition needs the table of the attributes, others when
+	// one needs that of the resources.
+	attributes, others bool
 	// negated is how many times what is being put together is negated.
 	negated int
 }
@@ -165,6 +166,7 @@ func (f *filter) find(name string) (column, error) {
 		return c, f.missing(name)
 	}
 	f.attributes = f.attributes || c.attribute
+	f.others = f.others || !c.attribute
 	return c, nil
 }
 

@@ -101,7 +101,7 @@ func (x *Index) Metrics(ctx context.Context, q MetricQuery) ([]*Metric, error) {
 		list = nil
 		var all statement
 		all.add("SELECT " + metricColumns + " FROM ")
-		if err := q.Scope.advise(ctx, s, &all); err != nil {
+		if err := q.advise(ctx, s, &all); err != nil {
 			return err
 		}
 		all.add(" AND m.deleted_at IS ")
@@ -255,10 +255,22 @@ func (x *Index) DeleteMetric(ctx context.Context, id uuid.UUID) error {
 }
 
 // Purge removes metrics for good that were marked at the given time or before, the
-// first of them up to a limit, and gives their refs.
+// first of them up to a limit, and gives their refs. It writes nothing when there are
+// none.
 func (x *Index) Purge(ctx context.Context, before time.Time, limit int) ([]engine.Ref, error) {
+	due := false
+	err := x.read(ctx, func(s *database.Session) (err error) {
+		due, err = s.One(ctx, "SELECT ref FROM metric WHERE deleted_at IS NOT NULL AND deleted_at <= ? LIMIT 1", []any{before.UnixMicro()}, new(engine.Ref))
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("cannot look for deleted metrics: %w", err)
+	}
+	if !due {
+		return nil, nil
+	}
 	var refs []engine.Ref
-	err := x.update(ctx, func(u *update) error {
+	err = x.update(ctx, func(u *update) error {
 		refs = refs[:0]
 		var labelled []*metricRow
 		rows, err := u.Query(ctx, "SELECT ref, labels FROM metric WHERE deleted_at IS NOT NULL AND deleted_at <= ? ORDER BY deleted_at LIMIT ?"+u.ForUpdate(),

@@ -105,7 +105,9 @@ func TestDeleteAndPurge(t *testing.T) {
 		kept := must(x.Metric(ctx, r.Metrics["c"]))(t).Ref
 		same(t, must(x.Alive(ctx, []engine.Ref{refs[0], kept, 999, refs[1]}))(t), []bool{false, true, false, false})
 
+		changes := x.Changes()
 		same(t, len(must(x.Purge(ctx, deleted.Add(-time.Hour), 10))(t)), 0)
+		same(t, x.Changes(), changes)
 		same(t, must(x.Purge(ctx, deleted, 1))(t), refs[:1])
 		same(t, must(x.Purge(ctx, deleted, 10))(t), refs[1:])
 		same(t, len(must(x.Metrics(ctx, MetricQuery{Deleted: true, Page: Page{Limit: 10}}))(t)), 0)

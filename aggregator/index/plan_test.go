@@ -96,10 +96,10 @@ func TestListsUseIndexes(t *testing.T) {
 		instance := must(readType(ctx, s, "instance", ""))(t)
 		generic := must(readType(ctx, s, Generic, ""))(t)
 		for _, c := range []struct {
-			filter        string
-			project       string
-			history, page bool
-			step          string // that comes first
+			filter              string
+			project             string
+			history, past, page bool
+			step                string // that comes first
 		}{
 			{filter: "", step: "SEARCH r USING INDEX resource_type_order (type=?)"},
 			{filter: "", page: true, step: "SEARCH r USING INDEX resource_type_order (type=? AND (revision_start,started_at,id)>(?,?,?))"},
@@ -107,28 +107,38 @@ func TestListsUseIndexes(t *testing.T) {
 			{filter: "host = h and flavor = " + id(3).String(), step: "SEARCH a USING INDEX attributes_2_k2 (k2=?)"},
 			{filter: "host in [h, x]", step: "SEARCH a USING INDEX attributes_2_k3 (k3=?)"},
 			{filter: "host like 'h%'", step: "SEARCH a USING INDEX attributes_2_k3 (k3>? AND k3<?)"},
-			{filter: "host like '%h'", step: "SEARCH r USING INDEX resource_type_order (type=?)"},
-			{filter: "vcpus = 1", step: "SEARCH r USING INDEX resource_type_order (type=?)"},
+			{filter: "host like '%h'", step: "SCAN a"},
+			{filter: "vcpus = 1", step: "SCAN a"},
+			{filter: "not vcpus > 1 or host = null", step: "SCAN a"},
+			{filter: "host = x and vcpus = 2", step: "SEARCH a USING INDEX attributes_2_k3 (k3=?)"},
+			{filter: "original_resource_id = x", step: "SCAN r"},
+			{filter: "started_at > '2000-01-01'", step: "SEARCH r USING INDEX resource_type_order (type=?)"},
+			{filter: "revision_start > '2000-01-01'", step: "SEARCH r USING INDEX resource_type_order (type=? AND revision_start>?)"},
 			{filter: "vcpus = 1 and (vcpus != 2 and project_id = x)", page: true, step: "SEARCH r USING INDEX resource_project (project_id=?)"},
 			{filter: "id = x or host = h", step: "SEARCH r USING INDEX resource_type_order (type=?)"},
 			{filter: "id in [a, b]", step: "SEARCH r USING"},
 			{filter: "created_by_project_id = d", step: "SEARCH r USING INDEX resource_creator (creator=?)"},
-			{filter: "host = null", step: "SEARCH r USING INDEX resource_type_order (type=?)"},
+			{filter: "host = null", step: "SEARCH a USING INDEX attributes_2_k3 (k3=?)"},
 			{filter: "host = h", project: "none", step: "MERGE (UNION)\nLEFT\nSEARCH r USING INDEX resource_project (project_id=?)"},
-			{filter: "host = h", history: true, step: "SEARCH r USING INDEX resource_type_order (type=?)"},
+			{filter: "host = h", history: true, step: "SEARCH a USING INDEX attributes_2_k3 (k3=?)"},
+			{filter: "host = h", history: true, past: true, step: "SCAN a"},
+			{filter: "id = x and vcpus = 2", history: true, past: true, step: "SEARCH r USING"},
+			{filter: "original_resource_id = x", history: true, past: true, step: "SEARCH r USING INDEX resource_history_type_order (type=?)"},
 		} {
 			q := ResourceQuery{Type: "instance", Scope: Scope{c.project}, History: c.history, Page: Page{Limit: 10}}
 			if c.filter != "" {
 				q.Filter = must(search.Parse(c.filter))(t)
 			}
 			l := &listing{s: s, q: q, t: instance, usual: resourceOrder, uniques: []string{"id"}, now: time.Now()}
-			ok(t, l.advise(ctx))
+			var err error
+			l.advice, err = l.advise(ctx, c.past)
+			ok(t, err)
 			var marker []any
 			if c.page {
 				marker = []any{1, 1, s.UUID(id(1))}
 			}
 			var text statement
-			_, err := l.arm(&text, false, marker)
+			_, err = l.arm(&text, c.past, marker)
 			ok(t, err)
 			steps := plan(t, s, text.text.String(), text.args...)
 			steps = regexp.MustCompile(`^(CO-ROUTINE|MATERIALIZE) d\n`).ReplaceAllString(steps, "")

@@ -12,7 +12,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/nephoscope/nepho/aggregator/database"
-	"github.com/nephoscope/nepho/aggregator/search"
 )
 
 // current is the number of a resource's current revision.
@@ -354,7 +353,7 @@ type listing struct {
 	usual   []SortKey
 	uniques []string
 	now     time.Time
-	advice  *statement // where to look first, or nil
+	advice  *candidate // where to look first, or nil
 }
 
 // list reads a page of rows.
@@ -373,11 +372,14 @@ func (x *Index) list(ctx context.Context, s *database.Session, q ResourceQuery, 
 			return nil, err
 		}
 	}
-	if err := l.advise(ctx); err != nil {
-		return nil, err
+	arm := func(to *statement, past bool) (keys []sortKey, err error) {
+		if l.advice, err = l.advise(ctx, past); err != nil {
+			return nil, err
+		}
+		return l.arm(to, past, marker)
 	}
 	var all statement
-	keys, err := l.arm(&all, false, marker)
+	keys, err := arm(&all, false)
 	if err != nil {
 		return nil, err
 	}
@@ -386,7 +388,7 @@ func (x *Index) list(ctx context.Context, s *database.Session, q ResourceQuery, 
 		// little left to sort.
 		text, args := all.text.String(), all.args
 		var past statement
-		if _, err := l.arm(&past, true, marker); err != nil {
+		if _, err := arm(&past, true); err != nil {
 			return nil, err
 		}
 		all = statement{}
@@ -431,7 +433,7 @@ func (l *listing) from(s *statement, columns string, past, attributes bool) {
 	where := " WHERE 1 = 1"
 	if l.advice != nil {
 		s.add("("+l.advice.text.String()+") AS d CROSS JOIN ", l.advice.args...)
-		where = " WHERE r.id = d.id"
+		where = " WHERE r." + l.advice.key + " = d." + l.advice.key
 	}
 	s.add(table + " r")
 	if attributes {
@@ -460,11 +462,11 @@ func (l *listing) arm(s *statement, past bool, marker []any) ([]sortKey, error) 
 	}
 	if l.q.Filter != nil {
 		conditions.add(" AND ")
-		needed, err := l.filter(&conditions, l.q.Filter, past)
-		if err != nil {
+		f := l.newFilter(&conditions, past)
+		if err := f.node(l.q.Filter); err != nil {
 			return nil, err
 		}
-		attributes = attributes || needed
+		attributes = attributes || f.attributes
 	}
 	if marker != nil {
 		conditions.add(" AND ")
@@ -479,9 +481,9 @@ func (l *listing) arm(s *statement, past bool, marker []any) ([]sortKey, error) 
 	return keys, nil
 }
 
-// filter adds a search, and reports whether it needs the table of the attributes.
-func (l *listing) filter(s *statement, n search.Node, past bool) (bool, error) {
-	f := filter{statement: s, session: l.s, asker: l.q.Asker, now: l.now,
+// newFilter adds searches to a statement.
+func (l *listing) newFilter(s *statement, past bool) *filter {
+	return &filter{statement: s, session: l.s, asker: l.q.Asker, now: l.now,
 		column: func(name string) (column, bool) {
 			if name == "revision" { // only sorted by
 				return column{}, false
@@ -491,8 +493,6 @@ func (l *listing) filter(s *statement, n search.Node, past bool) (bool, error) {
 		missing: func(name string) error {
 			return &InvalidError{fmt.Sprintf("Resource type %s has no %s attribute", l.t.name, name)}
 		}}
-	err := f.node(n)
-	return f.attributes, err
 }
 
 // marker reads the values that the keys have at the marker.
