@@ -120,7 +120,7 @@ func (d *dataPlane) seriesOf(ctx context.Context, rd *reader, span interval, g t
 	for i, c := range columns {
 		queries[i] = engine.Query{Ref: c.entry.Ref, Granularity: g, Methods: policy.SetOf(c.method), From: span.from, To: span.to}
 	}
-	add := func(i int, frame *window.Frame) error { return frame.Series(columns[i].method, &series[i]) }
+	add := func(i int, frame *window.Frame) error { return frame.Take(columns[i].method, &series[i]) }
 	err := d.o.Engine.Frames(ctx, queries, add)
 	return series, d.mend(ctx, rd, err, queries, add)
 }

@@ -291,7 +291,7 @@ func (d *dataPlane) series(ctx context.Context, rd *reader, s *selection, g time
 	if err != nil {
 		return err
 	}
-	if err := frame.Series(s.method, &rd.series); err != nil {
+	if err := frame.Take(s.method, &rd.series); err != nil {
 		return err
 	}
 	if !s.resample {

@@ -49,7 +49,6 @@ type unpacker struct {
 	place   [256]uint8 // of a column in columns, plus 1
 	means   [2]packed  // floor(Sum/Count), of plain values and of rates
 	rest    []int64    // of sums that are shared out
-	floats  []float64  // a column of which a part is asked for
 }
 
 // packed is a column of a segment.
@@ -197,17 +196,12 @@ func (u *unpacker) valuesAt(at, i, j int, v []float64) error {
 		}
 		return nil
 	}
-	whole := v[:0]
 	if j-i < u.windows {
-		whole = u.floats[:0]
+		return column.FloatsFrom(c.body, u.windows, i, v)
 	}
-	whole, rest, err := column.Floats(c.body, u.windows, whole)
+	_, rest, err := column.Floats(c.body, u.windows, v[:0])
 	if err == nil && len(rest) > 0 {
 		err = errTrailing
-	}
-	if err == nil && j-i < u.windows {
-		u.floats = whole
-		copy(v, whole[i:j])
 	}
 	return err
 }

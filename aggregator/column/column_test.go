@@ -178,6 +178,17 @@ func TestFloatsComeBack(t *testing.T) {
 		if err != nil || string(rest) != "tail" || got[0] != 5 || !same(got[1:], v) {
 			t.Errorf("%s: wrote %v, read %v, rest %q, %v", name, v, got, rest, err)
 		}
+		for _, from := range []int{0, 1, 2, len(v) / 3, len(v) - 1} {
+			for _, n := range []int{1, len(v) / 2, len(v) - from} {
+				if from < 0 || from >= len(v) || from+n > len(v) {
+					continue
+				}
+				part := make([]float64, n)
+				if err := FloatsFrom(src, len(v), from, part); err != nil || !same(part, v[from:from+n]) {
+					t.Errorf("%s: %d from %d on: %v, %v", name, n, from, part, err)
+				}
+			}
+		}
 		for cut := range src {
 			if cut%17 != 0 && cut < len(src)-10 {
 				continue
@@ -319,6 +330,12 @@ func TestGarbageIsRefused(t *testing.T) {
 		if v, _, err := Floats(src, 3, nil); !errors.Is(err, ErrDamaged) {
 			t.Errorf("%s: %v, %v", name, v, err)
 		}
+		if err := FloatsFrom(src, 3, 1, make([]float64, 2)); !errors.Is(err, ErrDamaged) {
+			t.Errorf("%s: %v from the second on", name, err)
+		}
+	}
+	if err := FloatsFrom(append([]byte{0}, line...), 3, 2, make([]float64, 2)); !errors.Is(err, ErrDamaged) {
+		t.Errorf("more than there are: %v", err)
 	}
 }
 
@@ -364,6 +381,8 @@ func FuzzGarbage(f *testing.F) {
 		}
 		if v, _, err := Floats(src, int(n), nil); err == nil && len(v) != int(n) {
 			t.Errorf("%d numbers instead of %d", len(v), n)
+		} else if part := make([]float64, (int(n)+1)/2); err == nil && (FloatsFrom(src, int(n), int(n)/2, part) != nil || !same(part, v[int(n)/2:])) {
+			t.Errorf("a part is %v, not %v", part, v[int(n)/2:])
 		}
 	})
 }

@@ -20,6 +20,7 @@ var scratch = sync.Pool{New: func() any { return new(buffers) }}
 type buffers struct {
 	ints, ulps, bits []int64
 	odd              []int
+	floats           []float64
 }
 
 // AppendFloats appends v, packed, to dst. Each value comes back bit for bit, which
@@ -106,10 +107,75 @@ func Floats(src []byte, n int, dst []float64) (v []float64, rest []byte, err err
 	return v, rest, nil
 }
 
+// FloatsFrom fills v with those from the i-th on of the n numbers that src begins with.
+// It does not look at what is behind them, and so tells less of damage than [Floats].
+func FloatsFrom(src []byte, n, i int, v []float64) error {
+	switch {
+	case len(v) == 0:
+		return nil
+	case i < 0 || i+len(v) > n || len(src) == 0:
+		return ErrDamaged
+	}
+	kind := src[0]
+	if kind != bitwise && int(kind) >= len(tens) {
+		// It has a second part.
+		b := scratch.Get().(*buffers)
+		defer scratch.Put(b)
+		all, _, err := Floats(src, n, b.floats[:0])
+		if err == nil {
+			b.floats = all
+			copy(v, all[i:])
+		}
+		return err
+	}
+	r, ok := openInts(src[1:], n)
+	if !ok {
+		return ErrDamaged
+	}
+	if r.repeats() {
+		if !r.repeat(v, kind) {
+			return ErrDamaged
+		}
+		return nil
+	}
+	var ints [blockLength]int64
+	for len(v) > 0 {
+		k := r.next(ints[:])
+		if k == 0 {
+			return ErrDamaged
+		}
+		if i >= k {
+			i -= k
+			continue
+		}
+		part := ints[i:min(k, i+len(v))]
+		unscale(part, kind, v)
+		v, i = v[len(part):], 0
+	}
+	return nil
+}
+
+// repeats reports whether all integers are the first.
+func (r *intReader) repeats() bool {
+	return r.constant && r.form == formDifferences && r.centre == 0
+}
+
+// unscale makes numbers of integers that have the exponent or the bits that kind tells.
+func unscale(ints []int64, kind byte, v []float64) {
+	if kind != bitwise {
+		Unscale(ints, int(kind), v)
+		return
+	}
+	v = v[:len(ints)]
+	for i, m := range ints {
+		v[i] = unordered(m)
+	}
+}
+
 // floats makes numbers of the integers that are left: those that have the exponent
 // or the bits that kind tells, or, if it is near, those that are so many above v.
 func (r *intReader) floats(v []float64, kind byte) bool {
-	if kind != near && r.constant && r.form == formDifferences && r.centre == 0 {
+	if kind != near && r.repeats() {
 		return r.repeat(v, kind)
 	}
 	var ints [blockLength]int64
@@ -120,12 +186,8 @@ func (r *intReader) floats(v []float64, kind byte) bool {
 			return false
 		case kind == near:
 			move(v[:k], ints[:k])
-		case kind == bitwise:
-			for i, m := range ints[:k] {
-				v[i] = unordered(m)
-			}
 		default:
-			Unscale(ints[:k], int(kind), v)
+			unscale(ints[:k], kind, v)
 		}
 		v = v[k:]
 	}

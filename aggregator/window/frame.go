@@ -116,37 +116,78 @@ func (f *Frame) Series(m policy.Method, into *Series) error {
 	if !f.Columns.Contains(needs(m)) {
 		return &MissingError{m}
 	}
-	of := func(c Column) []float64 {
-		if m.IsRate() {
-			c = c.Rate()
-		}
-		return f.Values(c)
+	if m.Plain() == policy.Std {
+		f.deviations(m, into)
+		return nil
 	}
-	n := len(into.Values)
-	switch m.Plain() {
-	case policy.Mean:
-		into.Times, into.Values = append(into.Times, f.Starts...), append(into.Values, of(Sum)...)
-		out := into.Values[n:]
-		for i, count := range of(Count) {
-			out[i] /= count
+	n := into.Len()
+	into.Times = append(into.Times, f.Starts...)
+	into.Values = append(into.Values, f.Values(like(m, valuesOf(m)))...)
+	into.finish(m, n, f.Values(like(m, Count)))
+	return nil
+}
+
+// Take makes of a frame that is not needed any more what [Frame.Series] appends. The
+// two exchange memory instead of copying it; after that the frame has no windows.
+func (f *Frame) Take(m policy.Method, into *Series) error {
+	if !f.Columns.Contains(needs(m)) {
+		return &MissingError{m}
+	}
+	into.Reset()
+	if m.Plain() == policy.Std {
+		f.deviations(m, into)
+	} else {
+		counts := f.Values(like(m, Count))
+		values := &f.values[f.Columns.Index(like(m, valuesOf(m)))]
+		into.Times, f.Starts = f.Starts, into.Times
+		into.Values, *values = *values, into.Values
+		into.finish(m, 0, counts)
+	}
+	f.Reset(f.Granularity, f.Columns)
+	return nil
+}
+
+// like is the column of rates if the method is of rates.
+func like(m policy.Method, c Column) Column {
+	if m.IsRate() {
+		return c.Rate()
+	}
+	return c
+}
+
+// valuesOf is the column that becomes a method's values, all but the deviation's.
+func valuesOf(m policy.Method) Column {
+	if m = m.Plain(); m != policy.Mean {
+		return columnOf(m)
+	}
+	return Sum
+}
+
+func (f *Frame) deviations(m policy.Method, into *Series) {
+	counts, deviations := f.Values(like(m, Count)), f.Values(like(m, Deviation))
+	into.Times, into.Values = slices.Grow(into.Times, len(counts)), slices.Grow(into.Values, len(counts))
+	for i, count := range counts {
+		if count > 1 { // and not of windows without a rate either
+			into.Times = append(into.Times, f.Starts[i])
+			into.Values = append(into.Values, math.Sqrt(deviations[i]/(count*(count-1))))
 		}
-	case policy.Std:
-		counts, deviations := of(Count), of(Deviation)
-		into.Times, into.Values = slices.Grow(into.Times, len(counts)), slices.Grow(into.Values, len(counts))
+	}
+}
+
+// finish makes of sums what they are for, from the n-th on, and leaves out windows
+// without a rate.
+func (s *Series) finish(m policy.Method, n int, counts []float64) {
+	if m.Plain() == policy.Mean {
+		out := s.Values[n:]
 		for i, count := range counts {
-			if count > 1 {
-				into.Times = append(into.Times, f.Starts[i])
-				into.Values = append(into.Values, math.Sqrt(deviations[i]/(count*(count-1))))
+			if count != 1 { // a division takes long
+				out[i] /= count
 			}
 		}
-		return nil // it has left out windows without a rate as well
-	default:
-		into.Times, into.Values = append(into.Times, f.Starts...), append(into.Values, of(columnOf(m.Plain()))...)
 	}
 	if m.IsRate() {
-		into.drop(n, of(Count))
+		s.drop(n, counts)
 	}
-	return nil
 }
 
 // Reset empties the series and keeps its memory.

@@ -117,6 +117,19 @@ func TestSeries(t *testing.T) {
 		if !slices.Equal(got.Times, want.Times) || !slices.Equal(got.Values, want.Values) {
 			t.Errorf("%v: %v, want %v", m, got, want)
 		}
+		whole, taken := Frame{}, Series{Times: []int64{-1}, Values: []float64{-2}} // it begins anew
+		whole.Reset(10, f.Columns)
+		whole.Append(&f)
+		if err := whole.Take(m, &taken); err != nil {
+			t.Errorf("%v: %v", m, err)
+		}
+		if !slices.Equal(taken.Times, want.Times[1:]) || !slices.Equal(taken.Values, want.Values[1:]) || whole.Len() != 0 {
+			t.Errorf("%v: %v is taken, want %v", m, taken, want)
+		}
+		whole.Append(&f) // what it got instead is memory of its own
+		if !slices.Equal(taken.Times, want.Times[1:]) || !slices.Equal(taken.Values, want.Values[1:]) {
+			t.Errorf("%v: %v after the frame was used again, want %v", m, taken, want)
+		}
 	}
 }
 
@@ -127,6 +140,9 @@ func TestSeriesMissing(t *testing.T) {
 		var s Series
 		var missing *MissingError
 		if err := f.Series(m, &s); !errors.As(err, &missing) || missing.Method != m {
+			t.Errorf("%v: %v", m, err)
+		}
+		if err := f.Take(m, &s); !errors.As(err, &missing) || missing.Method != m {
 			t.Errorf("%v: %v", m, err)
 		}
 	}
