@@ -1,0 +1,112 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/nephoscope/nepho/aggregator/database"
+)
+
+const (
+	// expireEvery is how often the oldest day of events may go, settleEvery how often
+	// past days are tidied, and look how often there is a look at what is to be merged
+	// without anybody adding events.
+	expireEvery = 15 * time.Minute
+	settleEvery = time.Hour
+	look        = time.Minute
+)
+
+// Run merges and expires chunks until ctx ends. What fails is tried again.
+func (s *Store) Run(ctx context.Context) {
+	tick := time.NewTicker(look)
+	defer tick.Stop()
+	expired, settled := time.Now(), time.Now() // by the monotonic clock
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.more:
+		case <-tick.C:
+		}
+		err := s.Merge(ctx)
+		if err == nil && time.Since(settled) >= settleEvery {
+			settled = time.Now()
+			err = s.Settle(ctx)
+		}
+		if err == nil && time.Since(expired) >= expireEvery {
+			expired = time.Now()
+			err = s.Expire(ctx)
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil && !s.trouble {
+			s.log.Warn("chunks of events cannot be merged or expired at present; it is tried again", "error", err)
+		}
+		s.trouble = err != nil
+	}
+}
+
+// Merge merges chunks until there is nothing to merge.
+func (s *Store) Merge(ctx context.Context) error {
+	s.merging.Lock()
+	defer s.merging.Unlock()
+	for {
+		if more, err := s.mergeTier(ctx); err != nil || !more {
+			return err
+		}
+	}
+}
+
+// Settle makes few chunks of those of past days.
+func (s *Store) Settle(ctx context.Context) error {
+	s.merging.Lock()
+	defer s.merging.Unlock()
+	for d := int64(dayEarlier) - 1; ; {
+		next, more, err := s.settle(ctx, d)
+		if err != nil || !more {
+			return err
+		}
+		d = next
+	}
+}
+
+// expireAtOnce is the most chunks that go in one transaction.
+const expireAtOnce = 64
+
+// Expire deletes the chunks whose events are all older than the retention; of those a
+// day's at most, so that a clock that jumped ahead does not cost all events before
+// somebody can set it right.
+func (s *Store) Expire(ctx context.Context) error {
+	if s.retention == 0 {
+		return nil
+	}
+	s.merging.Lock()
+	defer s.merging.Unlock()
+	horizon := s.now().Add(-s.retention).UnixNano()
+	var oldest *int64
+	err := s.db.Read(ctx, func(v *database.Session) error {
+		_, err := v.One(ctx, "SELECT min(last) FROM event_chunk", nil, &oldest)
+		return err
+	})
+	if err != nil || oldest == nil || *oldest >= horizon {
+		return err
+	}
+	before := min(horizon, *oldest+day)
+	for n := int64(expireAtOnce); n == expireAtOnce; {
+		err := s.db.Write(ctx, func(w *database.Session) (err error) {
+			if err := turn(ctx, w); err != nil {
+				return err
+			}
+			n, err = w.Exec(ctx, "DELETE FROM event_chunk WHERE id IN (SELECT id FROM event_chunk WHERE last < ? ORDER BY last, id LIMIT ?)", before, expireAtOnce)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return s.db.Write(ctx, func(w *database.Session) error {
+		_, err := w.Exec(ctx, "DELETE FROM event_kind WHERE day < ?", dayOf(before))
+		return err
+	})
+}

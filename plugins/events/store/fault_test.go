@@ -1,0 +1,3 @@
+package store
+
+const childEnv = "NEPHO_EVENTS_TEST_CHILD"
