@@ -20,6 +20,8 @@ type Transition struct {
 	// Status is the new one; its Version becomes that of Previous and one. Nil: nothing but
 	// deliveries, of actions that are repeated.
 	Status *def.Status
+	// Seen, if not zero and there is no Status, replaces Evaluated, which raises no version.
+	Seen time.Time
 	// Change is its line of history; nil: none.
 	Change *Change
 	// Deliveries are what it makes necessary.
@@ -47,6 +49,11 @@ func (s *Store) Commit(ctx context.Context, list []*Transition) (made []bool, er
 			}
 			if t.Status != nil {
 				if err := setStatus(ctx, db, t.ID, t.Status, t.Previous+1); err != nil {
+					return err
+				}
+			}
+			if t.Status == nil && !t.Seen.IsZero() {
+				if _, err := db.Exec(ctx, "UPDATE alarm SET evaluated = ? WHERE id = ?", micros(t.Seen), db.UUID(t.ID)); err != nil {
 					return err
 				}
 			}

@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -85,4 +87,49 @@ func (s *Store) Expire(ctx context.Context, now time.Time) error {
 		}
 	}
 	return nil
+}
+
+// Summary is what is told of an alarm when its state changes.
+type Summary struct {
+	ID       uuid.UUID
+	Name     string
+	Severity def.Severity
+	Project  string
+	// Actions are URLs by state.
+	Actions [3][]string
+}
+
+// Summaries gives those of alarms, without those that are not there.
+func (s *Store) Summaries(ctx context.Context, ids []uuid.UUID) (found map[uuid.UUID]*Summary, err error) {
+	found = make(map[uuid.UUID]*Summary, len(ids))
+	for len(ids) > 0 {
+		n := 1 // powers of two, so that few different statements are prepared
+		for 2*n <= min(len(ids), maxListed) {
+			n *= 2
+		}
+		part := ids[:n]
+		ids = ids[n:]
+		err := s.db.Read(ctx, func(db *database.Session) error {
+			args := make([]any, n)
+			for i, id := range part {
+				args[i] = db.UUID(id)
+			}
+			rows, err := db.Query(ctx, "SELECT id, name, severity, project, actions FROM alarm WHERE id IN (?"+strings.Repeat(", ?", n-1)+")", args...)
+			return database.Each(rows, err, func(rows *sql.Rows) error {
+				var a Summary
+				var actions string
+				var severity int64
+				if err := rows.Scan(&a.ID, &a.Name, &severity, &a.Project, &actions); err != nil {
+					return err
+				}
+				a.Severity = def.Severity(severity)
+				found[a.ID] = &a
+				return json.Unmarshal([]byte(actions), &a.Actions)
+			})
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
 }
