@@ -85,16 +85,33 @@ func (e *Engine) checkpointLoop() {
 	}
 }
 
+// mergeRetry is how soon merges that failed are tried again.
+const mergeRetry = 10 * time.Minute
+
 // mergeLoop tidies up after each checkpoint.
 func (e *Engine) mergeLoop() {
+	var again <-chan time.Time
+	told := ""
 	for {
 		select {
 		case <-e.ctx.Done():
 			return
 		case <-e.grown:
+		case <-again:
 		}
-		if err := e.maintain(e.ctx); err != nil && e.ctx.Err() == nil && e.fenced.Load() == nil {
-			e.o.Log.Error("block files can't be merged or deleted; it is tried again after the next checkpoint", "error", err)
+		err := e.maintain(e.ctx)
+		if e.ctx.Err() != nil || e.fenced.Load() != nil {
+			return
+		}
+		again = nil
+		if err == nil {
+			told = ""
+			continue
+		}
+		again = time.After(mergeRetry)
+		if text := err.Error(); text != told {
+			told = text
+			e.o.Log.Error("block files can't be merged or deleted; it is tried again", "every", mergeRetry, "error", err)
 		}
 	}
 }

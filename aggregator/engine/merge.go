@@ -57,12 +57,25 @@ type job struct {
 	level int
 }
 
-// plan is the next merge, but for files of some kinds; nil if there is none.
-func plan(blocks []blockInfo, but map[fileKey]bool) *job {
-	for _, files := range kinds(blocks) {
-		if but[files[0].kind()] {
-			continue
-		}
+// failures are what could not be merged, and must not keep the rest from it: files that
+// could not be read, and kinds of files of which it is not known why.
+type failures struct {
+	files map[string]bool
+	kinds map[fileKey]bool
+}
+
+func (f *failures) add(j *job, err error) {
+	var wrong *partError
+	if errors.As(err, &wrong) && slices.ContainsFunc(j.files, func(b blockInfo) bool { return b.Name == wrong.name }) {
+		f.files[wrong.name] = true
+	} else {
+		f.kinds[j.files[0].kind()] = true
+	}
+}
+
+// plan is the next merge of what did not fail before; nil if there is none.
+func plan(blocks []blockInfo, failed *failures) *job {
+	for _, files := range kinds(blocks, failed) {
 		newest := int64(math.MinInt64)
 		for _, f := range files {
 			newest = max(newest, f.Last)
@@ -77,10 +90,10 @@ func plan(blocks []blockInfo, but map[fileKey]bool) *job {
 }
 
 // kinds are the files that may be merged with each other.
-func kinds(blocks []blockInfo) [][]blockInfo {
+func kinds(blocks []blockInfo, failed *failures) [][]blockInfo {
 	byKind := map[fileKey][]blockInfo{}
 	for _, b := range blocks {
-		if !b.Damaged && b.Level != attic {
+		if !b.Damaged && b.Level != attic && !failed.files[b.Name] && !failed.kinds[b.kind()] {
 			byKind[b.kind()] = append(byKind[b.kind()], b)
 		}
 	}
@@ -167,7 +180,7 @@ func (e *Engine) maintain(ctx context.Context) error {
 	e.merging.Lock()
 	defer e.merging.Unlock()
 	var errs []error
-	failed := map[fileKey]bool{} // which must not keep others from being merged
+	failed := &failures{map[string]bool{}, map[fileKey]bool{}}
 	for {
 		e.manifestMu.Lock()
 		j := plan(e.manifest.Blocks, failed)
@@ -177,7 +190,7 @@ func (e *Engine) maintain(ctx context.Context) error {
 		}
 		if err := e.merge(ctx, j); err != nil {
 			errs = append(errs, err)
-			failed[j.files[0].kind()] = true
+			failed.add(j, err)
 		}
 		if err := ctx.Err(); err != nil {
 			return err
@@ -323,7 +336,7 @@ func (e *Engine) mergeInto(ctx context.Context, out *newFile, j *job) (damaged m
 				damaged[wrong.name], err = true, nil
 			}
 			if err != nil {
-				return nil, err
+				return nil, blame(parts, g, window.Needs(p.Methods), err)
 			}
 			if len(damaged) > 0 {
 				return damaged, nil
@@ -334,6 +347,18 @@ func (e *Engine) mergeInto(ctx context.Context, out *newFile, j *job) (damaged m
 		}
 	}
 	return nil, nil
+}
+
+// blame gives the error of the part that can't be read, if there is one.
+func blame(parts []part, granularity int64, columns window.Columns, err error) error {
+	for _, p := range parts {
+		var frame window.Frame
+		frame.Reset(granularity, columns)
+		if wrong := p.read(math.MinInt64, math.MaxInt64, &frame); wrong != nil && !errors.As(wrong, new(*block.MissingError)) {
+			return wrong
+		}
+	}
+	return err
 }
 
 // goneEvery is how often metrics in memory are looked for that the index does not have.

@@ -1,13 +1,19 @@
 package engine
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"io"
 	"slices"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/nephoscope/nepho/aggregator/block"
+	"github.com/nephoscope/nepho/aggregator/objects/objectstest"
 	"github.com/nephoscope/nepho/aggregator/policy"
+	"github.com/nephoscope/nepho/aggregator/window"
 )
 
 // TestDeletedMetricsLeaveBlocks deletes metrics, of some of which the engine is not told.
@@ -208,5 +214,119 @@ func TestManyCheckpointsLeaveFewFiles(t *testing.T) {
 	}
 	if most > 40 {
 		t.Errorf("%d files of %d checkpoints", most, checkpoints)
+	}
+}
+
+// TestAFileThatCantBeReadKeepsNoOthersFromBeingMerged has the store refuse one block file for
+// a while.
+func TestAFileThatCantBeReadKeepsNoOthersFromBeingMerged(t *testing.T) {
+	clock, store := newClock(), objectstest.NewFaulty(newMemory(), nil)
+	e := node(t, t.TempDir(), store, func(o *Options) { o.Now = clock.now })
+	ofMinutes := func() (names []string) {
+		e.manifestMu.Lock()
+		defer e.manifestMu.Unlock()
+		for _, b := range e.manifest.Blocks {
+			if b.Granularity == int64(time.Minute) && !b.Damaged {
+				names = append(names, b.Name)
+			}
+		}
+		return names
+	}
+	bad := ""
+	for i := range 40 {
+		for ref := range Ref(10) {
+			put(t, e, ref, clock.now(), 1, float64(i))
+		}
+		clock.pass(time.Hour)
+		if err := e.Checkpoint(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if names := ofMinutes(); bad == "" && len(names) > 0 {
+			bad = names[0] // there is no other yet that it could be merged with
+			store.Set(func(c objectstest.Call) objectstest.Fault {
+				if c.Op == "get" && c.Name == bad {
+					return objectstest.Fault{Before: errTrouble}
+				}
+				return objectstest.Fault{}
+			})
+		}
+	}
+	if err := e.maintain(t.Context()); err != nil && !errors.Is(err, errTrouble) {
+		t.Fatal(err)
+	}
+	if names := ofMinutes(); len(names) > 8 || !slices.Contains(names, bad) {
+		t.Errorf("%d files, the one that can't be read is %s: %v", len(names), bad, names)
+	}
+	store.Set(nil)
+	if err := e.maintain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := e.Stats().Damaged; n > 0 {
+		t.Errorf("%d damaged", n)
+	}
+	for ref := range Ref(10) {
+		if n := len(sums(t, e, ref, time.Minute)); n != 40 {
+			t.Errorf("%d windows of metric %d", n, ref)
+		}
+	}
+}
+
+// flakyReader fails when it is told to.
+type flakyReader struct {
+	io.ReaderAt
+	err error
+}
+
+func (f *flakyReader) ReadAt(b []byte, offset int64) (int, error) {
+	if f.err != nil {
+		return 0, f.err
+	}
+	return f.ReaderAt.ReadAt(b, offset)
+}
+
+// TestThePartThatFailsIsBlamed merges parts of which one can't be read any more.
+func TestThePartThatFailsIsBlamed(t *testing.T) {
+	var frame window.Frame
+	frame.Reset(60e9, window.Needs(medium.Methods))
+	frame.Grow(1)
+	var parts []part
+	var readers []*flakyReader
+	for _, name := range []string{"a", "b"} {
+		var file bytes.Buffer
+		w := block.NewWriter(&file, 60e9)
+		if err := w.Add(1, &frame); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		flaky := &flakyReader{ReaderAt: bytes.NewReader(file.Bytes())}
+		r, err := block.Open(flaky, int64(file.Len()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		entry, _ := r.Entry(1)
+		readers = append(readers, flaky)
+		parts = append(parts, part{&openBlock{info: blockInfo{objectInfo: objectInfo{Name: name}}, Reader: r}, entry})
+	}
+	other := errors.New("disk is full")
+	if err := blame(parts, 60e9, frame.Columns, other); !errors.Is(err, other) {
+		t.Error(err)
+	}
+	readers[1].err = errTrouble
+	err := blame(parts, 60e9, frame.Columns, errTrouble)
+	if wrong := new(partError); !errors.As(err, &wrong) || wrong.name != "b" {
+		t.Error(err)
+	}
+	// The file is left alone then, and else all files of the kind.
+	failed := &failures{map[string]bool{}, map[fileKey]bool{}}
+	j := &job{files: []blockInfo{parts[0].file.info, parts[1].file.info}}
+	failed.add(j, err)
+	if !failed.files["b"] || len(failed.files) != 1 || len(failed.kinds) > 0 {
+		t.Errorf("%+v", failed)
+	}
+	failed.add(j, other)
+	if len(failed.files) != 1 || len(failed.kinds) != 1 {
+		t.Errorf("%+v", failed)
 	}
 }
