@@ -17,6 +17,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"time"
 )
 
 // DB is an open database. Its methods may be called concurrently.
@@ -100,8 +101,8 @@ func (d *DB) try(ctx context.Context, p *pool, a *access, f func(*Session) error
 		case err == nil:
 			a.given()
 			return nil
-		case ctx.Err() != nil:
-			return ctx.Err() // which drivers have other words for
+		case over(ctx) != nil:
+			return over(ctx) // which drivers have other words for
 		case attempt < d.attempts && (errors.Is(err, ErrAgain) || d.again(err) || d.retry != nil && d.retry(err)):
 		case d.away(err):
 			return a.lost(d.explained(err))
@@ -111,25 +112,43 @@ func (d *DB) try(ctx context.Context, p *pool, a *access, f func(*Session) error
 	}
 }
 
+// over is why a context is over. Those who were given its deadline may notice before it does.
+func over(ctx context.Context) error {
+	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
+		return context.DeadlineExceeded
+	}
+	return ctx.Err()
+}
+
+// ending is how long the end of a transaction may take. SQLite may merge its log then.
+const ending = time.Minute
+
 func (s *Session) transact(ctx context.Context, begin string, f func(*Session) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	if _, err := s.Exec(ctx, begin); err != nil {
+		s.broken = true // it may have begun nevertheless
 		return err
 	}
 	// From here on the connection has to leave the transaction, also when the one who
 	// asked is gone.
-	always := context.WithoutCancel(ctx)
+	end := func(how string) error {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ending)
+		defer cancel()
+		_, err := s.Exec(ctx, how)
+		return err
+	}
 	done := false
 	defer func() {
-		if !done {
-			if _, err := s.Exec(always, "ROLLBACK"); err != nil {
-				s.broken = true
-			}
+		if !done && end("ROLLBACK") != nil {
+			s.broken = true
 		}
 	}()
 	if err := f(s); err != nil {
 		return err
 	}
-	if _, err := s.Exec(always, "COMMIT"); err != nil {
+	if err := end("COMMIT"); err != nil {
 		return err
 	}
 	done = true

@@ -7,15 +7,18 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
+	"golang.org/x/sys/unix"
 )
 
 // IsURL reports whether where is a URL of PostgreSQL, and not the path of a file.
@@ -70,6 +73,10 @@ func (d *DB) openPostgres(ctx context.Context, o Options) error {
 		_, err := conn.Exec(ctx, "SET plan_cache_mode = force_custom_plan; SET jit = off")
 		return err
 	}
+	if config.ConnectTimeout == 0 {
+		config.ConnectTimeout = patience
+	}
+	config.DialFunc = (&net.Dialer{KeepAlive: patience, Control: giveUp}).DialContext
 	db := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(settle))
 	// Writers wait for views of none and views for writers of none, so that both
 	// may be taken from the same connections.
@@ -87,8 +94,24 @@ func (d *DB) openPostgres(ctx context.Context, o Options) error {
 	return nil
 }
 
-// patience is how long an SQLite file may be locked by another process.
+// patience is how long an SQLite file may be locked by another process, and a
+// server of PostgreSQL may take to answer a new connection.
 const patience = 10 * time.Second
+
+// silence is how long a server's machine may leave what was sent to it without
+// an acknowledgement. By itself the kernel waits for a quarter of an hour.
+const silence = 30 * time.Second
+
+func giveUp(network, _ string, c syscall.RawConn) error {
+	if !strings.HasPrefix(network, "tcp") {
+		return nil
+	}
+	var failed error
+	err := c.Control(func(fd uintptr) {
+		failed = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(silence.Milliseconds()))
+	})
+	return errors.Join(err, failed)
+}
 
 func (d *DB) openSQLite(ctx context.Context, o Options) error {
 	d.dialect = &sqlite
