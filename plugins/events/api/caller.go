@@ -1,0 +1,60 @@
+package api
+
+import (
+	"net/http"
+	"slices"
+
+	"github.com/nephoscope/nepho/plugins/events/chunk"
+	"github.com/nephoscope/nepho/plugins/events/store"
+	"github.com/nephoscope/nepho/sdk"
+)
+
+// caller is who asks, and what they may see.
+type caller struct {
+	// everything: all events, of whichever project.
+	everything bool
+	// admin: those of the project, and those of none, unless all are asked for. Others
+	// see their own of the project.
+	admin         bool
+	user, project string
+}
+
+var errForbidden = &Error{http.StatusForbidden, "RBAC Authorization Failed"}
+
+// caller finds out who asks. With the auth none, that is who the headers name, and
+// everybody may see everything if they name nobody.
+func (s *Server) caller(r *http.Request) (caller, error) {
+	id, err := s.o.Auth.Identify(r)
+	if err != nil {
+		return caller{}, err
+	}
+	c := caller{admin: slices.Contains(id.Roles, "admin"), user: id.User, project: id.Project}
+	nobody := id.User == "" && id.Project == "" && len(id.Roles) == 0
+	c.everything = id.Everything && nobody || c.admin && c.project == ""
+	if !c.everything && (c.user == "" || c.project == "") {
+		return caller{}, errForbidden
+	}
+	return c, nil
+}
+
+// adminOnly refuses those who see their own events only.
+func (s *Server) adminOnly(r *http.Request) error {
+	c, err := s.caller(r)
+	if err == nil && !c.everything && !c.admin {
+		return &Error{http.StatusUnauthorized, "Not Authorized to access project " + c.project}
+	}
+	return err
+}
+
+// limit limits a question to what the caller may see.
+func (c *caller) limit(q *store.Query) {
+	switch {
+	case c.everything:
+	case c.admin:
+		q.Project = &c.project
+	default:
+		q.Where = append(q.Where,
+			chunk.Condition{Trait: chunk.ProjectTrait, Type: sdk.Text, Text: c.project},
+			chunk.Condition{Trait: chunk.UserTrait, Type: sdk.Text, Text: c.user})
+	}
+}

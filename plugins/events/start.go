@@ -1,0 +1,160 @@
+package events
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/nephoscope/nepho/aggregator/auth"
+	"github.com/nephoscope/nepho/plugins/events/api"
+	"github.com/nephoscope/nepho/plugins/events/store"
+	"github.com/nephoscope/nepho/sdk"
+)
+
+// storage is an instance: its options, and what Start makes of them.
+type storage struct {
+	options
+
+	log     *slog.Logger
+	store   *store.Store
+	server  *http.Server // nil without an API
+	address string       // where it listens
+
+	work sync.WaitGroup // what runs until end is called
+	end  context.CancelFunc
+}
+
+// Start implements sdk.Starter.
+func (s *storage) Start(ctx context.Context, env sdk.Env) (err error) {
+	s.log = env.Log
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	var background context.Context
+	background, s.end = context.WithCancel(context.Background())
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Stop(ctx))
+		}
+	}()
+	who, err := auth.New(s.Options, s.log)
+	if err != nil {
+		return err
+	}
+	where := s.Database
+	if where == "" {
+		if env.StateDir == "" {
+			return errors.New("there is no folder to keep events in: set database")
+		}
+		where = filepath.Join(env.StateDir, "events.sqlite")
+	}
+	if s.store, err = store.Open(ctx, store.Options{URL: where, Retention: s.Retention, Log: s.log}); err != nil {
+		return err
+	}
+	s.work.Go(func() { s.store.Run(background) })
+	if s.Listen == "" {
+		return nil
+	}
+	return s.serve(ctx, who)
+}
+
+// serve begins to serve the API.
+func (s *storage) serve(ctx context.Context, who auth.Authenticator) error {
+	var config *tls.Config
+	if s.TLS.Cert != "" {
+		certificate, err := tls.LoadX509KeyPair(s.TLS.Cert, s.TLS.Key)
+		if err != nil {
+			return fmt.Errorf("cannot load the certificate of the HTTP API: %w", err)
+		}
+		config = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{certificate}, NextProtos: []string{"h2", "http/1.1"}}
+	}
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", s.Listen)
+	if err != nil {
+		return fmt.Errorf("cannot listen for the HTTP API: %w", err)
+	}
+	s.address = l.Addr().String()
+	if config != nil {
+		l = tls.NewListener(l, config)
+	}
+	s.server = &http.Server{
+		Handler: api.New(api.Options{
+			Store: s.store, Auth: who, Log: s.log, DefaultLimit: s.DefaultLimit, MaxBody: int64(s.MaxBody), OperationTimeout: s.OperationTimeout,
+			URLPrefix: s.URLPrefix, ProxyHeaders: s.ProxyHeaders, CORSOrigins: s.CORSOrigins,
+		}),
+		// Answers have limits of their own, by operation_timeout.
+		ReadTimeout:    time.Minute,
+		IdleTimeout:    2 * time.Minute,
+		MaxHeaderBytes: 64 << 10,
+		ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // clients that go away
+	}
+	s.work.Go(func() {
+		if err := s.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			s.log.Error("the HTTP API is no longer served", "error", err)
+		}
+	})
+	return nil
+}
+
+// drain is how long requests that are under way may take when the storage stops.
+const drain = 3 * time.Second
+
+// Stop implements sdk.Stopper.
+func (s *storage) Stop(ctx context.Context) error {
+	var errs []error
+	if s.server != nil {
+		ctx, cancel := context.WithTimeout(ctx, drain)
+		if err := s.server.Shutdown(ctx); err != nil {
+			errs = append(errs, s.server.Close()) // those that take longer are cut off
+		}
+		cancel()
+	}
+	if s.end != nil {
+		s.end()
+		s.work.Wait()
+	}
+	if s.store != nil {
+		errs = append(errs, s.store.Close())
+	}
+	s.server, s.end, s.store = nil, nil, nil
+	return errors.Join(errs...)
+}
+
+// errSamples is why samples are refused.
+var errSamples = errors.New("the storage events keeps events only: send samples elsewhere, by a pipeline without it")
+
+// Publish implements sdk.Publisher. What it acknowledges is durable, and events that
+// come twice are there once.
+func (s *storage) Publish(ctx context.Context, b *sdk.Batch) error {
+	events := make([]sdk.Event, b.Events())
+	for e := range events {
+		events[e] = b.Event(e)
+	}
+	if len(events) > 0 {
+		if _, err := s.store.Add(ctx, events); err != nil {
+			return fmt.Errorf("cannot store events: %w", err)
+		}
+	}
+	if b.Len() == 0 {
+		return nil
+	}
+	rows := make([]int, b.Len())
+	for i := range rows {
+		rows[i] = i
+	}
+	return sdk.RefuseRows(errSamples, rows)
+}
+
+// Query implements sdk.Storage: there are no samples to ask for.
+func (s *storage) Query(context.Context, sdk.Query) iter.Seq2[*sdk.Batch, error] {
+	return func(yield func(*sdk.Batch, error) bool) {
+		yield(nil, errors.New("the storage events has no samples; ask its HTTP API for events"))
+	}
+}
