@@ -257,6 +257,54 @@ func TestAFullHeadIsEmptied(t *testing.T) {
 	}
 }
 
+// TestAHeadIsFullWhileACheckpointHangs has a store that does not answer. The checkpoint does not
+// fail, but memory must not grow for ever.
+func TestAHeadIsFullWhileACheckpointHangs(t *testing.T) {
+	store := objectstest.NewFaulty(newMemory(), nil)
+	const limit = 256 << 10
+	e := node(t, t.TempDir(), store, func(o *Options) { o.HeadLimit = limit; o.MaxFuture = 1e6 * time.Hour })
+	at := testNow
+	r := rand.New(rand.NewPCG(1, 2))
+	fill := func() error {
+		var b Batch
+		for ref := range Ref(10) {
+			b.Metric(ref, low.ID)
+			for i := range 100 {
+				b.Point(at.UnixNano()+int64(i)*10e9, r.Float64())
+			}
+		}
+		at = at.Add(1000 * time.Second)
+		_, err := e.Write(t.Context(), &b)
+		return err
+	}
+	answer := make(chan struct{})
+	store.Set(func(c objectstest.Call) objectstest.Fault {
+		if c.Op == "put" {
+			return objectstest.Fault{Wait: answer}
+		}
+		return objectstest.Fault{}
+	})
+	var err error
+	for err == nil {
+		if err = fill(); e.Stats().HeadBytes > 3*limit {
+			t.Fatalf("%d bytes of points are in memory", e.Stats().HeadBytes)
+		}
+	}
+	if !errors.Is(err, ErrFull) || e.failing.Load() {
+		t.Fatal(err)
+	}
+	if n := e.Stats().HeadBytes; n < 2*limit {
+		t.Errorf("full with %d bytes of points in memory", n)
+	}
+	close(answer)
+	if err := e.Checkpoint(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := fill(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestSilentMetricsAreSmall looks at what metrics take in memory that have no new points.
 func TestSilentMetricsAreSmall(t *testing.T) {
 	e := node(t, t.TempDir(), newMemory())

@@ -65,10 +65,12 @@ func (e *Engine) checkpointLoop() {
 			return
 		case <-tick:
 		case <-e.full:
-			select {
-			case <-e.ctx.Done():
-				return
-			case <-time.After(time.Until(last.Add(restAfter))):
+			for time.Since(last) < restAfter && !e.hurried() {
+				select {
+				case <-e.ctx.Done():
+					return
+				case <-time.After(restAfter / 50):
+				}
 			}
 		}
 		err := e.Checkpoint(e.ctx)

@@ -68,6 +68,7 @@ func (e *Engine) recover(ctx context.Context) (err error) {
 	if err := e.loadHead(ctx); err != nil {
 		return err
 	}
+	e.bytesAfter.Store(e.head.bytes.Load())
 	return e.recoverLog(ctx, taken)
 }
 

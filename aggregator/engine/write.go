@@ -57,9 +57,9 @@ func (e *Engine) Write(ctx context.Context, b *Batch) (Outcome, error) {
 // records are buffers of records.
 var records = sync.Pool{New: func() any { return new([]byte) }}
 
-// ErrFull is returned while no checkpoint can be made and the points in memory are
-// twice as many as they should be.
-var ErrFull = errors.New("too many points in memory, because no checkpoint can be made; the log tells why")
+// ErrFull is returned while checkpoints fail and the points in memory are twice as many
+// as they should be, or checkpoints take so long that meanwhile twice as many come.
+var ErrFull = errors.New("too many points in memory, because no checkpoint can be made, or none in time; the log tells why")
 
 // takes tells why nothing can be written, if so, and asks for a checkpoint when the
 // head is full.
@@ -74,13 +74,21 @@ func (e *Engine) takes() error {
 	bytes := e.head.bytes.Load()
 	grown := bytes - e.bytesAfter.Load()
 	limit := e.o.HeadLimit
-	if limit > 0 && bytes > 2*limit && e.failing.Load() {
-		return ErrFull
-	}
 	if limit > 0 && bytes > limit && grown > limit/4 || grown > max(grownTotal, grownMetric*e.head.metrics.Load()) {
 		ring(e.full)
 	}
+	if limit > 0 && (grown > 2*limit || bytes > 2*limit && e.failing.Load()) {
+		if e.once("full") {
+			e.o.Log.Error("writes are refused until there are fewer points in memory", "bytes", bytes, "head_limit", limit)
+		}
+		return ErrFull
+	}
 	return nil
+}
+
+// hurried tells that points come in faster than usual checkpoints are for.
+func (e *Engine) hurried() bool {
+	return e.o.HeadLimit > 0 && e.head.bytes.Load()-e.bytesAfter.Load() > e.o.HeadLimit
 }
 
 // A checkpoint is made earlier when the points in memory have grown by grownMetric
