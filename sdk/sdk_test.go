@@ -29,6 +29,8 @@ func TestMain(m *testing.M) {
 		"picky":     {Name: "picky", Summary: "Refuses negative volumes.", Publisher: func() sdk.Publisher { return &picky{} }},
 		"shelf":     {Name: "shelf", Summary: "Keeps samples.", Storage: func() sdk.Storage { return &shelf{} }},
 		"threshold": {Name: "threshold", Summary: "Watches a mean.", Alarm: func() sdk.Alarm { return &threshold{} }},
+		"numbered":  {Name: "numbered", Summary: "Keeps series.", Storage: func() sdk.Storage { return &numbered{} }},
+		"limit":     {Name: "limit", Summary: "Watches series.", Alarm: func() sdk.Alarm { return &limit{} }},
 		"careless":  carelessPlugin(),
 	}
 	if os.Getenv(which) == "noisy" {

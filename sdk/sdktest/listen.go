@@ -34,11 +34,15 @@ func (p *Plugin) Listen(ctx context.Context, credit int) (*Listener, error) {
 		return nil, err
 	}
 	l := &Listener{stream: stream, storage: p.o.Storage}
-	return l, l.send(&wire.ToSource{Instance: p.o.Instance, Credit: uint32(credit)})
+	if err := l.send(&wire.ToSource{Instance: p.o.Instance, Credit: uint32(credit), Questions: true}); err != nil {
+		return nil, err
+	}
+	return l, p.answerQuestions(ctx)
 }
 
 // Next waits for the next delivery. Meanwhile it answers what an alarm asks, see
-// [Options].Storage.
+// [Options].Storage; questions by series are answered all the time, see
+// [Options].Series.
 func (l *Listener) Next() (Delivery, error) {
 	for {
 		m, err := l.stream.Recv()

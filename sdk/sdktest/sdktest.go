@@ -65,6 +65,9 @@ type Options struct {
 	Executable string
 	// Storage answers what an alarm asks of the storage of the given name.
 	Storage func(storage string, q sdk.Query) iter.Seq2[*sdk.Batch, error]
+	// Series gives what answers an alarm that asks the storage of the given name by
+	// series, such as a [Store]; nil for one that can't be asked so.
+	Series func(storage string) sdk.SeriesReader
 }
 
 // Plugin is a plugin's process with one instance.
