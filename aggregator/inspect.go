@@ -35,48 +35,71 @@ func Inspect(w io.Writer, file string, metrics ...uint64) error {
 // or the URL of a bucket; if it is empty, what an instance with the given options
 // stores is meant.
 func Verify(ctx context.Context, w io.Writer, where string, options *config.Table) (sound bool, err error) {
-	o, err := storeAt(ctx, where, options)
+	at, err := storeAt(ctx, where, options)
 	if err != nil {
 		return false, err
 	}
-	v, err := engine.Verify(ctx, o, func(object string, err error) { fmt.Fprintf(w, "%s: %v\n", object, err) })
+	v, err := engine.Verify(ctx, at.objects, at.folder, func(object string, err error) { fmt.Fprintf(w, "%s: %v\n", object, err) })
 	if err != nil {
 		return false, err
 	}
-	fmt.Fprintf(w, "%s: %d block files with %d windows, the points of %d metrics that are in no block yet, %d bytes in all; damaged: %d\n",
-		o, v.Blocks, v.Windows, v.Waiting, v.Bytes, v.Damage)
+	switch {
+	case v.LogAway && at.local:
+		v.Damage++
+		fmt.Fprintf(w, "%s: the log is missing\n", at.folder)
+	case v.LogAway, at.folder == "":
+		fmt.Fprintln(w, "The log is not here; of what it has, its copy in the bucket was read.")
+	}
+	if v.Torn > 0 {
+		fmt.Fprintf(w, "The log ends with %d bytes of a record that is half written, which was not acknowledged.\n", v.Torn)
+	}
+	fmt.Fprintf(w, "%s: %d block files with %d windows, the points of %d metrics that are in no block yet, %d records of the log, %d bytes in all; damaged: %d\n",
+		at.objects, v.Blocks, v.Windows, v.Waiting, v.Records, v.Bytes, v.Damage)
 	return v.Damage == 0, nil
 }
 
-func storeAt(ctx context.Context, where string, options *config.Table) (objects.Store, error) {
+// place is where a store is.
+type place struct {
+	objects objects.Store
+	local   bool   // they are files, of one node
+	folder  string // the engine's, if it is known
+}
+
+func storeAt(ctx context.Context, where string, options *config.Table) (at place, err error) {
 	switch {
 	case where == "":
 		s := &store{}
 		if problems := options.Decode(s); len(problems) > 0 {
-			return nil, config.Join(problems)
+			return at, config.Join(problems)
 		}
 		if s.S3 == nil {
 			return localAt(s.Path)
 		}
-		return s.openObjects(ctx)
-	case strings.HasPrefix(where, "http://") || strings.HasPrefix(where, "https://"):
-		o, err := bucketAt(where)
-		if err != nil {
-			return nil, err
+		if s.Path != "" {
+			at.folder = filepath.Join(s.Path, engineFolder)
 		}
-		return objects.S3(ctx, o)
+		at.objects, err = s.openObjects(ctx)
+		return at, err
+	case strings.HasPrefix(where, "http://") || strings.HasPrefix(where, "https://"):
+		bucket, err := bucketAt(where)
+		if err != nil {
+			return at, err
+		}
+		at.objects, err = objects.S3(ctx, bucket)
+		return at, err
 	}
 	return localAt(where)
 }
 
-// localAt gives the objects in a folder that is an aggregator's path, without making
-// anything.
-func localAt(path string) (objects.Store, error) {
+// localAt is the store in a folder that is an aggregator's path. Nothing is made there.
+func localAt(path string) (at place, err error) {
 	dir := filepath.Join(path, objectFolder)
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-		return nil, fmt.Errorf("%s is no folder of an aggregator: there is no %s in it", path, objectFolder)
+		return at, fmt.Errorf("%s is no folder of an aggregator: there is no %s in it", path, objectFolder)
 	}
-	return objects.Local(dir)
+	at.objects, err = objects.Local(dir)
+	at.local, at.folder = true, filepath.Join(path, engineFolder)
+	return at, err
 }
 
 // bucketAt reads https://HOST/BUCKET/PREFIX; the keys are where other programs have

@@ -121,7 +121,7 @@ func (s *store) open(ctx context.Context) error {
 		return err
 	}
 	o := engine.Options{
-		Dir: filepath.Join(s.Path, "data"), Objects: s.objects, Sync: s.Sync, Checkpoint: s.Checkpoint, HeadLimit: int64(s.HeadLimit),
+		Dir: filepath.Join(s.Path, engineFolder), Objects: s.objects, Sync: s.Sync, Checkpoint: s.Checkpoint, HeadLimit: int64(s.HeadLimit),
 		MaxFuture: s.MaxFuture, Alive: s.index.Alive, Log: s.log,
 	}
 	if s.S3 != nil {
@@ -139,8 +139,11 @@ func (s *store) open(ctx context.Context) error {
 	return s.shipper.follow(ctx, s.engine)
 }
 
-// objectFolder is where the objects are in path.
-const objectFolder = "objects"
+// Where in path the objects are, and where the engine has its log and its cache.
+const (
+	objectFolder = "objects"
+	engineFolder = "data"
+)
 
 func (s *store) openObjects(ctx context.Context) (objects.Store, error) {
 	if s.S3 == nil {

@@ -120,7 +120,9 @@ func TestAggregatorDamagedLog(t *testing.T) {
 	for i, s := range all {
 		g.write(map[*series][]point{s: row(yesterday(), 100, float64(i))})
 	}
-	g.Kill9() // so that the log is what there is
+	g.verify(t) // also while the agent runs
+	g.Kill9()   // so that the log is what there is
+	g.verify(t)
 	segments, err := filepath.Glob(g.Path("aggregator", "data", "log*", "*.wal"))
 	if err != nil || len(segments) == 0 {
 		t.Fatalf("there is no log: %v", err)
@@ -129,7 +131,9 @@ func TestAggregatorDamagedLog(t *testing.T) {
 	flip(t, segment, size(t, segment)/2)
 
 	out, log, code := g.Run("aggregator", "verify")
-	t.Logf("verify ends with %d: %s%s", code, out, log)
+	if code != 1 || strings.Count(out, filepath.Base(segment)) != 1 || !strings.Contains(out, "damaged: 1") {
+		t.Errorf("verify ended with %d: %s%s", code, out, log)
+	}
 
 	g.start()
 	whole, lost := 0, 0

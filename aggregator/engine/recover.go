@@ -94,7 +94,7 @@ func (e *Engine) claim(ctx context.Context) error {
 // store over to this one's.
 func (e *Engine) recoverLog(ctx context.Context, taken bool) error {
 	start := e.manifest.Log
-	pieces, err := e.findPieces(ctx, start)
+	pieces, err := findPieces(ctx, e.o.Objects, start)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/nephoscope/nepho/aggregator/objects"
 	"github.com/nephoscope/nepho/aggregator/wal"
 )
 
@@ -76,9 +77,9 @@ type piece struct {
 
 // findPieces lists the pieces of an owner's log that hold anything from a position
 // on, in order.
-func (e *Engine) findPieces(ctx context.Context, start logStart) ([]piece, error) {
+func findPieces(ctx context.Context, s objects.Store, start logStart) ([]piece, error) {
 	var pieces []piece
-	for info, err := range e.o.Objects.List(ctx, logFolder+start.Owner+"/") {
+	for info, err := range s.List(ctx, logFolder+start.Owner+"/") {
 		if err != nil {
 			return nil, fmt.Errorf("cannot list the copy of the log: %w", err)
 		}

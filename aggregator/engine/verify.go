@@ -16,18 +16,23 @@ type Verification struct {
 	Blocks  int // files
 	Windows int64
 	Waiting int   // metrics whose points wait in the head object
+	Records int   // of the log, and of its copy
 	Bytes   int64 // of all of these
+	Torn    int64 // bytes of a record at the end of the log that is only half written, and nobody was told of
 	Damage  int   // parts that can't be read, and objects that are missing
+	// LogAway: the log is not in the folder. Another node has the store, or it is lost.
+	LogAway bool
 }
 
 // verifyCache is how many bytes of a remote object are kept on local disk.
 const verifyCache = 64 << 20
 
-// Verify reads all objects that a store consists of, and reports each part that is
-// damaged or missing. Nothing is changed, and an engine may have the store open. The
-// error is for what cannot be read at all, such as the manifest. The log is not an
-// object: it is read at every start.
-func Verify(ctx context.Context, s objects.Store, report func(object string, err error)) (Verification, error) {
+// Verify reads all objects that a store consists of, and the log behind them, and
+// reports each part that is damaged or missing. folder is the engine's, Options.Dir, in
+// which the log is, or "" if it is not here. Nothing is changed, and an engine may
+// have the store open. The error is for what cannot be read at all, such as the
+// manifest.
+func Verify(ctx context.Context, s objects.Store, folder string, report func(object string, err error)) (Verification, error) {
 	var v Verification
 	m, _, err := readManifest(ctx, s)
 	if err != nil || m == nil {
@@ -49,13 +54,15 @@ func Verify(ctx context.Context, s objects.Store, report func(object string, err
 			return v, err
 		}
 	}
-	if m.Head.Name == "" {
-		return v, nil
+	if m.Head.Name != "" {
+		if err := check.object(m.HeadTable, check.table); err != nil {
+			return v, err
+		}
+		if err := check.object(m.Head, func(o objectInfo) error { return check.head(o, m.HeadTable) }); err != nil {
+			return v, err
+		}
 	}
-	if err := check.object(m.HeadTable, check.table); err != nil {
-		return v, err
-	}
-	return v, check.object(m.Head, func(o objectInfo) error { return check.head(o, m.HeadTable) })
+	return v, check.log(m.Log, folder, dir)
 }
 
 type verifier struct {

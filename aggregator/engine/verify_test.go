@@ -20,7 +20,7 @@ func TestVerify(t *testing.T) {
 	verify := func() (Verification, string) {
 		t.Helper()
 		var told []string
-		v, err := Verify(t.Context(), s, func(object string, err error) { told = append(told, object+": "+err.Error()) })
+		v, err := Verify(t.Context(), s, filepath.Join(dir, "data"), func(object string, err error) { told = append(told, object+": "+err.Error()) })
 		if err != nil {
 			t.Fatal(err)
 		}
