@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"slices"
 	"strings"
 	"time"
 
@@ -159,16 +160,25 @@ func (s *Store) Owed(ctx context.Context, target string, after int64, limit int)
 	return list, err
 }
 
-// Deliveries lists what is owed, or was given up if dead, of a project or of all ("")
+// ofProject selects the rows of a project; nil: all.
+func ofProject(project *string) (condition string, args []any) {
+	if project == nil {
+		return "1 = 1", nil
+	}
+	return "project = ?", []any{*project}
+}
+
+// Deliveries lists what is owed, or was given up if dead, of a project or of all (nil)
 // after one; the oldest first.
-func (s *Store) Deliveries(ctx context.Context, project string, dead bool, after int64, limit int) (list []*Delivery, err error) {
+func (s *Store) Deliveries(ctx context.Context, project *string, dead bool, after int64, limit int) (list []*Delivery, err error) {
 	which := "dead = 0"
 	if dead {
 		which = "dead > 0"
 	}
+	whose, args := ofProject(project)
 	err = s.db.Read(ctx, func(db *database.Session) error {
 		list = nil
-		rows, err := db.Query(ctx, "SELECT "+deliveryColumns+" FROM alarm_delivery WHERE "+which+" AND (? = '' OR project = ?) AND ref > ? ORDER BY ref LIMIT ?", project, project, after, limit)
+		rows, err := db.Query(ctx, "SELECT "+deliveryColumns+" FROM alarm_delivery WHERE "+which+" AND "+whose+" AND ref > ? ORDER BY ref LIMIT ?", append(slices.Clone(args), after, limit)...)
 		return database.Each(rows, err, func(rows *sql.Rows) error {
 			d, err := scanDelivery(rows)
 			list = append(list, d)
@@ -198,12 +208,13 @@ func (s *Store) Tried(ctx context.Context, ref int64, tries int, failed string, 
 	})
 }
 
-// Revive puts a dead letter of a project, or of all (""), at the end of its queue again;
+// Revive puts a dead letter of a project, or of any (nil), at the end of its queue again;
 // [ErrNotFound] if there is none.
-func (s *Store) Revive(ctx context.Context, ref int64, project string) (target string, err error) {
+func (s *Store) Revive(ctx context.Context, ref int64, project *string) (target string, err error) {
+	whose, args := ofProject(project)
 	err = s.change(ctx, func(ctx context.Context, db *database.Session) error {
 		var d *Delivery
-		rows, err := db.Query(ctx, "SELECT "+deliveryColumns+" FROM alarm_delivery WHERE ref = ? AND dead > 0 AND (? = '' OR project = ?)", ref, project, project)
+		rows, err := db.Query(ctx, "SELECT "+deliveryColumns+" FROM alarm_delivery WHERE dead > 0 AND "+whose+" AND ref = ?", append(slices.Clone(args), ref)...)
 		err = database.Each(rows, err, func(rows *sql.Rows) error {
 			d, err = scanDelivery(rows)
 			return err

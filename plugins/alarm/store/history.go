@@ -14,16 +14,21 @@ import (
 	"github.com/nephoscope/nepho/plugins/alarm/filter"
 )
 
-// record writes lines of history; nil is none.
+// record writes lines of history, and their deliveries; nil is none.
 func record(ctx context.Context, db *database.Session, changes ...*Change) error {
 	values := make([]any, 0, 9*len(changes))
+	var deliveries []*Delivery
 	for _, c := range changes {
 		if c != nil {
+			deliveries = append(deliveries, c.Deliveries...)
 			values = append(values, db.UUID(c.ID), db.UUID(c.Alarm), int64(c.Kind), c.Detail, c.User, c.Project, c.OnBehalfOf, int64(c.Severity), micros(c.At))
 		}
 	}
 	_, err := db.Insert(ctx, "alarm_history (id, alarm, type, detail, owner, project, on_behalf_of, severity, at)", 9, values, "")
-	return err
+	if err != nil {
+		return err
+	}
+	return owe(ctx, db, deliveries)
 }
 
 // Changes gives lines of history.

@@ -113,6 +113,8 @@ type Change struct {
 	OnBehalfOf string
 	Severity   def.Severity
 	At         time.Time
+	// Deliveries are what it makes necessary, stored with it.
+	Deliveries []*Delivery
 }
 
 // Delivery is something that an alarm owes to somebody.
