@@ -10,20 +10,29 @@ func appendText(to []byte, text string) []byte {
 // is set, and all that is read is zero.
 type reader struct {
 	data   []byte
+	at     int
 	failed bool
 }
 
 func (r *reader) fail() {
-	r.failed, r.data = true, nil
+	r.failed, r.at = true, len(r.data)
 }
 
+// left is the number of bytes that were not read, and rest gives them.
+func (r *reader) left() int    { return len(r.data) - r.at }
+func (r *reader) rest() []byte { return r.data[r.at:] }
+
 func (r *reader) uvarint() uint64 {
-	v, n := binary.Uvarint(r.data)
+	if r.at < len(r.data) && r.data[r.at] < 0x80 {
+		r.at++
+		return uint64(r.data[r.at-1])
+	}
+	v, n := binary.Uvarint(r.data[r.at:])
 	if n <= 0 {
 		r.fail()
 		return 0
 	}
-	r.data = r.data[n:]
+	r.at += n
 	return v
 }
 
@@ -35,7 +44,7 @@ func (r *reader) varint() int64 {
 // count reads a number of things each of which has at least one byte in what follows.
 func (r *reader) count() int {
 	v := r.uvarint()
-	if v > uint64(len(r.data)) {
+	if v > uint64(r.left()) {
 		r.fail()
 		return 0
 	}
@@ -51,12 +60,12 @@ func (r *reader) byte() byte {
 }
 
 func (r *reader) bytes(n int) []byte {
-	if n < 0 || n > len(r.data) {
+	if n < 0 || n > r.left() {
 		r.fail()
 		return nil
 	}
-	b := r.data[:n:n]
-	r.data = r.data[n:]
+	b := r.data[r.at : r.at+n : r.at+n]
+	r.at += n
 	return b
 }
 

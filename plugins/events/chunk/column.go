@@ -144,8 +144,8 @@ func readColumn(body []byte, t sdk.TraitType, events int) (*column, error) {
 			c.rows[i] = uint32(row)
 		}
 	}
-	if c.n > len(r.data) {
-		return nil, damaged("a column with %d values has %d bytes", c.n, len(r.data))
+	if c.n > r.left() {
+		return nil, damaged("a column with %d values has %d bytes", c.n, r.left())
 	}
 	switch t {
 	case sdk.Text:
@@ -190,7 +190,7 @@ func readColumn(body []byte, t sdk.TraitType, events int) (*column, error) {
 			c.times[i] = time.Unix(seconds, int64(nanos)).UTC()
 		}
 	}
-	if r.failed || len(r.data) > 0 {
+	if r.failed || r.left() > 0 {
 		return nil, damaged("a column is cut off, or too long")
 	}
 	return c, nil
@@ -286,7 +286,7 @@ func readTimes(body []byte, events int) ([]int64, error) {
 		}
 		times[i] = t * int64(unit)
 	}
-	if r.failed || len(r.data) > 0 {
+	if r.failed || r.left() > 0 {
 		return nil, damaged("times are cut off, or too long")
 	}
 	return times, nil
@@ -320,10 +320,10 @@ func readRaw(body []byte, events int) (starts []uint32, data []byte, err error) 
 		at += length
 		starts[i+1] = uint32(at)
 	}
-	if r.failed || uint64(len(r.data)) != at {
+	if r.failed || uint64(r.left()) != at {
 		return nil, nil, damaged("raw forms are cut off, or too long")
 	}
-	return starts, r.data, nil
+	return starts, r.rest(), nil
 }
 
 func unixNano(t int64) time.Time { return time.Unix(0, t).UTC() }

@@ -136,10 +136,10 @@ func mayHold(filter []byte, c *Condition) (bool, error) {
 		hash = hashTime(c.Time)
 	}
 	blocks := r.count()
-	if r.failed || blocks == 0 || blocks*blockSize != len(r.data) {
+	if r.failed || blocks == 0 || blocks*blockSize != r.left() {
 		return false, damaged("a filter is cut off, or too long")
 	}
-	return possible && (c.Op != Equal || bloomHas(r.data, hash)), nil
+	return possible && (c.Op != Equal || bloomHas(r.rest(), hash)), nil
 }
 
 // inRange reports whether a value of a range may meet a condition, given how its ends

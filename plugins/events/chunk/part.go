@@ -53,12 +53,12 @@ func open(data []byte) ([]byte, error) {
 	if r.failed || length > maxPart {
 		return nil, damaged("a part has the length %d", length)
 	}
-	entries := r.data
+	entries := r.rest()
 	switch data[4] {
 	case plain:
 	case compressed:
 		var err error
-		if entries, err = decoder.DecodeAll(r.data, make([]byte, 0, length)); err != nil {
+		if entries, err = decoder.DecodeAll(r.rest(), make([]byte, 0, length)); err != nil {
 			return nil, damaged("a part can't be decompressed: %v", err)
 		}
 	default:
@@ -79,7 +79,7 @@ func appendEntry(to []byte, key string, body []byte) []byte {
 // entries calls f with each entry of an opened part.
 func entries(data []byte, f func(key string, body []byte) error) error {
 	r := reader{data: data}
-	for len(r.data) > 0 {
+	for r.left() > 0 {
 		key := r.bytes(r.count())
 		body := r.bytes(r.count())
 		if r.failed {

@@ -127,7 +127,7 @@ func readTexts(r *reader) (t texts, err error) {
 		t.ends[i] = uint32(*place)
 	}
 	length := r.count()
-	t.text, t.binary = r.bytes(length), r.data
+	t.text, t.binary = r.bytes(length), r.rest()
 	if r.failed || uint64(len(t.text)) != text || uint64(len(t.binary)) != binary {
 		return t, damaged("texts are cut off")
 	}
