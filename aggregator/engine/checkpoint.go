@@ -4,13 +4,13 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"io"
 	"math/bits"
 	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/nephoscope/nepho/aggregator/block"
+	"github.com/nephoscope/nepho/aggregator/objects"
 	"github.com/nephoscope/nepho/aggregator/policy"
 	"github.com/nephoscope/nepho/aggregator/window"
 )
@@ -367,8 +367,5 @@ func (f *newFile) remove() {
 // another store: the cache goes by names.
 func (e *Engine) putFile(ctx context.Context, folder string, f *newFile) (objectInfo, error) {
 	o := objectInfo{fmt.Sprintf("%s%08x-%08x-%s", folder, e.epoch, e.objects.Add(1), e.owner), f.size}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return o, err
-	}
-	return o, e.o.Objects.Put(ctx, o.Name, f.File, f.size)
+	return o, objects.PutFile(ctx, e.o.Objects, o.Name, f.File, f.size)
 }

@@ -114,6 +114,47 @@ func place(from, to string, rename func(from, to string) error) (err error) {
 	return syncFolder(filepath.Dir(to))
 }
 
+// take makes an object of a file of somebody else, in the same file system, which then has
+// two names. It returns false if that can't be.
+func (l *local) take(name string, f *os.File, size int64) (taken bool, err error) {
+	to, err := l.path(name)
+	if err != nil {
+		return false, err
+	}
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("cannot write object %q in %s: %w", name, l, err)
+		}
+	}()
+	info, err := f.Stat()
+	if err != nil {
+		return false, err
+	}
+	if info.Size() != size {
+		return false, fmt.Errorf("the file %s has %d bytes, and should have %d", f.Name(), info.Size(), size)
+	}
+	if err := f.Sync(); err != nil {
+		return false, err
+	}
+	for range 100 { // a Delete may remove a folder that has become empty
+		if err = makeFolders(filepath.Dir(to)); err == nil {
+			err = os.Link(f.Name(), to)
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+	}
+	switch {
+	case err == nil:
+		return true, syncFolder(filepath.Dir(to))
+	case errors.Is(err, fs.ErrExist):
+		return false, ErrConflict
+	case errors.Is(err, unix.EXDEV), errors.Is(err, unix.EPERM), errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EMLINK):
+		return false, nil // in another file system, or in one without links
+	}
+	return false, err
+}
+
 // write makes a durable file that no object's name leads to.
 func (l *local) write(ctx context.Context, r io.Reader) (path string, err error) {
 	f, err := os.CreateTemp(filepath.Join(l.dir, unfinished), "")

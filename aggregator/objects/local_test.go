@@ -1,6 +1,7 @@
 package objects
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -154,4 +155,84 @@ func smallDisk(t *testing.T) string {
 		}
 	})
 	return dir
+}
+
+func TestPutFile(t *testing.T) {
+	// The other file system, of memory, is not there everywhere.
+	other, err := os.MkdirTemp("/dev/shm", "")
+	if err != nil {
+		other = t.TempDir()
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(other); err != nil {
+			t.Error(err)
+		}
+	})
+	dir := t.TempDir()
+	s := openLocal(t, filepath.Join(dir, "store"))
+	type wrapped struct{ Store }
+	f := func(s Store, folder, name string, linked bool) {
+		t.Helper()
+		file, err := os.CreateTemp(folder, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close() //nolint:errcheck // in a test
+		if _, err := file.WriteString("content"); err != nil {
+			t.Fatal(err)
+		}
+		before, err := file.Stat()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := PutFile(t.Context(), s, name, file, 8); err == nil {
+			t.Error("a file that is shorter than it should be is taken")
+		}
+		for i, want := range []error{nil, ErrConflict} {
+			if err := PutFile(t.Context(), s, name, file, 7); !errors.Is(err, want) {
+				t.Fatalf("put %d: %v", i, err)
+			}
+		}
+		if err := os.Remove(file.Name()); err != nil {
+			t.Fatal(err)
+		}
+		if b, _, err := s.Read(t.Context(), name); err != nil || string(b) != "content" {
+			t.Errorf("%q, %v", b, err)
+		}
+		after, err := os.Stat(filepath.Join(dir, "store", filepath.FromSlash(name)))
+		if err != nil || after.Mode().Perm() != 0o600 {
+			t.Fatal(after, err)
+		}
+		if os.SameFile(before, after) != linked {
+			t.Errorf("%s: the object is the file: %v", name, !linked)
+		}
+	}
+	f(s, dir, "a/b/linked", true)
+	f(s, dir, "a/b/linked2", true)
+	f(wrapped{s}, dir, "copied", false)
+	f(s, other, "far/copied", sameDevice(t, dir, other))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	file, err := os.Create(filepath.Join(dir, "late"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close() //nolint:errcheck // in a test
+	if err := PutFile(ctx, s, "late", file, 0); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if err := PutFile(t.Context(), s, "../x", file, 0); err == nil {
+		t.Error("a wrong name is taken")
+	}
+}
+
+func sameDevice(t *testing.T, a, b string) bool {
+	t.Helper()
+	var s [2]syscall.Stat_t
+	for i, path := range []string{a, b} {
+		if err := syscall.Stat(path, &s[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s[0].Dev == s[1].Dev
 }
