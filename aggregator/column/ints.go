@@ -68,12 +68,19 @@ func PlanInts(v []int64) Plan {
 		return best
 	}
 	p := Plan{factor: factor(v)}
-	best.size = math.MaxInt
-	for _, p.form = range [...]int{formDifferences, formValues, formSlopes} {
-		p.centre = p.findCentre(v)
-		if p.size = p.estimate(v); p.size < best.size {
+	centres := p.centres(v)
+	try := func(form int) (size int) {
+		p.form, p.centre = form, centres[form]
+		p.size = p.estimate(v)
+		if best.constant = false; p.size < best.size {
 			best = p
 		}
+		return p.size
+	}
+	best.size = math.MaxInt
+	// What is no smaller for the first differences is not for the second ones.
+	if try(formDifferences) < try(formValues) {
+		try(formSlopes)
 	}
 	return best
 }
@@ -87,15 +94,16 @@ func constantDifference(v []int64) bool {
 	return true
 }
 
-// factor is the greatest integer that all differences in v are multiples of.
+// factor is the greatest integer that all differences in v are multiples of; 1 if one of these
+// may overflow.
 func factor(v []int64) int64 {
-	least, most := slices.Min(v), slices.Max(v)
-	if most-least < 0 { // overflow
-		return 1
-	}
 	f := int64(0)
 	for _, x := range v {
-		d := x - least
+		d := x - v[0]
+		if (d < 0) != (x < v[0]) || d <= -1<<62 || d >= 1<<62 {
+			return 1
+		}
+		d = max(d, -d)
 		if f != 0 && d%f == 0 {
 			continue
 		}
@@ -144,17 +152,52 @@ func (p *Plan) differences(v []int64, i int, r []int64) {
 	}
 }
 
-// findCentre is the median of some differences.
-func (p *Plan) findCentre(v []int64) int64 {
-	var sample [15]int64
-	n := len(v) - p.first()
-	k := min(n, len(sample))
-	for i := range k {
-		p.differences(v, p.first()+i*n/k, sample[i:i+1])
+// centres are typical differences for each form: the median of a few, about that of many.
+func (p *Plan) centres(v []int64) (centres [3]int64) {
+	for form := range centres {
+		var sample [15]int64
+		first := 1
+		if form == formSlopes {
+			first = 2
+		}
+		n := len(v) - first
+		k := min(n, len(sample))
+		for j := range k {
+			i := first + j*n/k
+			switch form {
+			case formValues:
+				sample[j] = v[i] - v[0]
+			case formDifferences:
+				sample[j] = v[i] - v[i-1]
+			case formSlopes:
+				sample[j] = v[i] - v[i-1] - (v[i-1] - v[i-2])
+			}
+		}
+		if k < len(sample) {
+			slices.Sort(sample[:k])
+			centres[form] = sample[k/2]
+		} else {
+			centres[form] = aboutMedian(&sample)
+		}
+		if p.factor > 1 {
+			centres[form] /= p.factor
+		}
 	}
-	slices.Sort(sample[:k])
-	return sample[k/2]
+	return centres
 }
+
+// aboutMedian is the median of five medians of three.
+func aboutMedian(v *[15]int64) int64 {
+	var m [5]int64
+	for i := range m {
+		m[i] = middleOf(v[3*i], v[3*i+1], v[3*i+2])
+	}
+	low := max(min(m[0], m[1]), min(m[2], m[3]))
+	high := min(max(m[0], m[1]), max(m[2], m[3]))
+	return middleOf(low, high, m[4])
+}
+
+func middleOf(a, b, c int64) int64 { return max(min(a, b), min(max(a, b), c)) }
 
 // estimate is roughly how many bytes v will take beside its first integer; of a long column only some parts are
 // looked at.
@@ -170,7 +213,7 @@ func (p *Plan) estimate(v []int64) int {
 	for at := 0; at < n; at += step {
 		part := r[:min(look, n-at)]
 		p.differences(v, p.first()+at, part)
-		size += planBlock(part, p.centre).bits
+		size += estimateBlock(part, p.centre)
 		seen += len(part)
 	}
 	front := 2 + signedBits(p.centre)/8

@@ -55,25 +55,8 @@ func (w *widths) best(n, widest int) (width uint, size int) {
 // planBlock finds the smallest way to pack r: by the distances from what spans
 // both sides of the centre, or from the least of r.
 func planBlock(r []int64, centre int64) blockPlan {
-	var around widths
-	least, most, all := r[0], r[0], int64(0)
-	zeros := uint8(0)
-	for _, v := range r {
-		least, most = min(least, v), max(most, v)
-		z := v - centre
-		if z == 0 {
-			zeros++
-		}
-		z ^= z >> 63
-		all |= z
-		around[(bits.Len64(uint64(z))+1)]++
-	}
-	around[0], around[1] = zeros, around[1]-zeros
+	around, widest, least, most := spread(r, centre)
 	var p blockPlan
-	widest := 0
-	if int(zeros) < len(r) {
-		widest = bits.Len64(uint64(all)) + 1
-	}
 	p.width, p.bits = around.best(len(r), widest)
 	p.base = below(centre, p.width)
 
@@ -91,6 +74,46 @@ func planBlock(r []int64, centre int64) blockPlan {
 		p = blockPlan{width: width, own: true, base: least, bits: size + baseBits}
 	}
 	return p
+}
+
+// estimateBlock is about how many bits [planBlock] will find that r takes.
+func estimateBlock(r []int64, centre int64) int {
+	around, widest, least, most := spread(r, centre)
+	_, size := around.best(len(r), widest)
+	return min(size, len(r)*bits.Len64(uint64(most-least))+signedBits(least-centre))
+}
+
+// spread counts with how many bits values can be told from a base below the centre.
+func spread(r []int64, centre int64) (around widths, widest int, least, most int64) {
+	// Two counts, for values in turn: the processor need not wait for one until it adds to the next.
+	var odd widths
+	least, most = r[0], r[0]
+	i := 0
+	for ; i+1 < len(r); i += 2 {
+		a, b := r[i], r[i+1]
+		least, most = min(least, a, b), max(most, a, b)
+		around[bitsAround(a-centre)]++
+		odd[bitsAround(b-centre)]++
+	}
+	if i < len(r) {
+		least, most = min(least, r[i]), max(most, r[i])
+		around[bitsAround(r[i]-centre)]++
+	}
+	for i, n := range odd {
+		if around[i] += n; around[i] > 0 {
+			widest = i
+		}
+	}
+	return around, widest, least, most
+}
+
+// bitsAround is the width of a distance that may be to both sides.
+func bitsAround(z int64) int {
+	width := bits.Len64(uint64(z^z>>63)) + 1
+	if z == 0 {
+		width = 0
+	}
+	return width
 }
 
 // below is the base of a mini-block around a centre.

@@ -138,9 +138,19 @@ func (d *Folder) split(f *Frame, times []int64) {
 	d.bounds = append(d.bounds, len(times))
 }
 
-// pointLimit is how many of the integers may be added within 63 bits; 0 if any
-// of them may be one of several that stand for the same float64.
+// pointLimit is how many of the integers may be added within 63 bits, or less but more than
+// twice as many as there are; 0 if any of them may be one of several that stand for the same float64.
 func pointLimit(ints []int64, exponent int) int {
+	// A bound that is quick to find will do for nearly all.
+	all := uint64(1)
+	for _, m := range ints {
+		all |= uint64(m ^ m>>63)
+	}
+	if bound := int64(all) + 1; bound <= 1<<52 {
+		if limit := math.MaxInt64 / bound; limit > 2*int64(len(ints)) {
+			return int(min(limit, math.MaxInt32))
+		}
+	}
 	largest := int64(1)
 	for _, m := range ints {
 		largest = max(largest, m, -m)
