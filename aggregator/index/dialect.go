@@ -1,15 +1,12 @@
 package index
 
-import (
-	"github.com/google/uuid"
-
-	"github.com/nephoscope/nepho/aggregator/database"
-)
+import "github.com/nephoscope/nepho/aggregator/database"
 
 // What the databases differ in beyond package database. All else is one code path.
 
 // uuidPlace and textPlace are placeholders of values whose type PostgreSQL can't tell.
 func uuidPlace(s *database.Session) string { return place(s, "uuid") }
+
 func textPlace(s *database.Session) string { return place(s, "text") }
 
 func place(s *database.Session, kind string) string {
@@ -47,13 +44,4 @@ func again(err error) bool {
 		return true
 	}
 	return false
-}
-
-// uuids are UUIDs as arguments.
-func uuids(s *database.Session, ids []uuid.UUID) []any {
-	args := make([]any, len(ids))
-	for i, id := range ids {
-		args[i] = s.UUID(id)
-	}
-	return args
 }

@@ -233,7 +233,7 @@ func TestRaces(t *testing.T) {
 					_, err = at(w).CreateMetrics(ctx, []NewMetric{{Name: "named", Resource: id(n)}})
 					if err == nil {
 						outcomes[w].named++
-					} else if !errors.Is(err, ErrNamedMetric) {
+					} else if !errors.As(err, new(*NamedMetricError)) {
 						failures <- err
 					}
 					_, err = at(w).CreateMetrics(ctx, []NewMetric{{ID: id(1000 + n)}})

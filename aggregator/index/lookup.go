@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"slices"
 
 	"github.com/google/uuid"
 
@@ -145,62 +144,6 @@ func lookup[T, K comparable](ctx context.Context, x *Index, t *table[K], wanted 
 	return into, nil
 }
 
-// chunkSizes are how many things one statement is about: only so many, since each
-// is another statement to prepare.
-var chunkSizes = []int{256, 32, 4, 1}
-
-// padded cuts a list into pieces of these sizes, the last of which says its last
-// thing again and again until it has one: for questions, where that does no harm.
-func padded[T any](list []T) [][]T {
-	var pieces [][]T
-	for i, size := range chunkSizes {
-		for len(list) >= size {
-			pieces = append(pieces, list[:size])
-			list = list[size:]
-		}
-		if i+1 < len(chunkSizes) && len(list) > chunkSizes[i+1] {
-			list = slices.Clip(list)
-			for last := list[len(list)-1]; len(list) < size; {
-				list = append(list, last)
-			}
-			return append(pieces, list)
-		}
-	}
-	return pieces
-}
-
-// chunks cuts a list into pieces of these sizes.
-func chunks[T any](list []T) [][]T {
-	var pieces [][]T
-	for _, size := range chunkSizes {
-		for len(list) >= size {
-			pieces = append(pieces, list[:size])
-			list = list[size:]
-		}
-	}
-	return pieces
-}
-
-// places is a list of placeholders in parentheses.
-func places(place string, n int) string { return "(" + listed(place, n) + ")" }
-
-// listed repeats a text with commas between.
-func listed(text string, n int) string {
-	b := make([]byte, 0, n*(len(text)+1))
-	for range n {
-		b = append(append(b, text...), ',')
-	}
-	return string(b[:len(b)-1])
-}
-
-func refArgs(refs []engine.Ref) []any {
-	args := make([]any, len(refs))
-	for i, r := range refs {
-		args[i] = int64(r)
-	}
-	return args
-}
-
 // Alive reports of each ref whether its metric is there and not marked as deleted.
 func (x *Index) Alive(ctx context.Context, refs []engine.Ref) ([]bool, error) {
 	alive := make(map[engine.Ref]bool, len(refs))
@@ -227,11 +170,4 @@ func (x *Index) Alive(ctx context.Context, refs []engine.Ref) ([]bool, error) {
 		list[i] = alive[r]
 	}
 	return list, nil
-}
-
-// unique is a list without doubles, sorted.
-func unique[T any](list []T, compare func(a, b T) int) []T {
-	list = slices.Clone(list)
-	slices.SortFunc(list, compare)
-	return slices.CompactFunc(list, func(a, b T) bool { return compare(a, b) == 0 })
 }

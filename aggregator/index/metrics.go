@@ -1,10 +1,12 @@
 package index
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -13,6 +15,11 @@ import (
 	"github.com/nephoscope/nepho/aggregator/database"
 	"github.com/nephoscope/nepho/aggregator/engine"
 )
+
+// compareNames orders names of metrics within resources.
+func compareNames(a, b Name) int {
+	return cmp.Or(slices.Compare(a.Resource[:], b.Resource[:]), cmp.Compare(a.Metric, b.Metric))
+}
 
 // metricColumns are the columns of a metric.
 const metricColumns = `m.ref, m.id, m.name, m.unit, (SELECT name FROM creator c WHERE c.id = m.creator),
@@ -225,86 +232,6 @@ func (x *Index) ResourceMetrics(ctx context.Context, resources []uuid.UUID, name
 		found[id] = unique(list, func(a, b *Metric) int { return compareNames(Name{Metric: a.Name}, Name{Metric: b.Name}) })
 	}
 	return found, x.knowMetrics(ctx, all)
-}
-
-// eachChunk calls f for each piece of a list.
-func eachChunk[T any](list []T, f func([]T) error) error {
-	for _, chunk := range padded(list) {
-		if err := f(chunk); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// DeleteMetric marks a metric as deleted and takes it from its resource. The error
-// is a [*NotFoundError].
-func (x *Index) DeleteMetric(ctx context.Context, id uuid.UUID) error {
-	return x.update(ctx, func(u *update) error {
-		list, err := readAttached(ctx, u, "id = ?", u.UUID(id))
-		if err != nil {
-			return err
-		}
-		if len(list) == 0 {
-			return &NotFoundError{KindMetric, id.String()}
-		}
-		x.forgetLater(u, list)
-		_, err = u.Exec(ctx, "UPDATE metric SET deleted_at = ?, resource = NULL WHERE id = ?", u.now.UnixMicro(), u.UUID(id))
-		return err
-	})
-}
-
-// Purge removes metrics for good that were marked at the given time or before, the
-// first of them up to a limit, and gives their refs. It writes nothing when there are
-// none.
-func (x *Index) Purge(ctx context.Context, before time.Time, limit int) ([]engine.Ref, error) {
-	due := false
-	err := x.read(ctx, func(s *database.Session) (err error) {
-		due, err = s.One(ctx, "SELECT ref FROM metric WHERE deleted_at IS NOT NULL AND deleted_at <= ? LIMIT 1", []any{before.UnixMicro()}, new(engine.Ref))
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("cannot look for deleted metrics: %w", err)
-	}
-	if !due {
-		return nil, nil
-	}
-	var refs []engine.Ref
-	err = x.update(ctx, func(u *update) error {
-		refs = refs[:0]
-		var labelled []*metricRow
-		rows, err := u.Query(ctx, "SELECT ref, labels FROM metric WHERE deleted_at IS NOT NULL AND deleted_at <= ? ORDER BY deleted_at LIMIT ?"+u.ForUpdate(),
-			before.UnixMicro(), limit)
-		err = database.Each(rows, err, func(rows *sql.Rows) error {
-			var (
-				m      = &metricRow{}
-				labels sql.NullString
-			)
-			if err := rows.Scan(&m.ref, &labels); err != nil {
-				return err
-			}
-			refs = append(refs, m.ref)
-			if !labels.Valid {
-				return nil
-			}
-			labelled = append(labelled, m)
-			return json.Unmarshal([]byte(labels.String), &m.Labels)
-		})
-		if err != nil {
-			return fmt.Errorf("cannot read deleted metrics: %w", err)
-		}
-		if err := deleteLabels(ctx, u, labelled); err != nil {
-			return err
-		}
-		return eachChunk(refs, func(chunk []engine.Ref) error {
-			_, err := u.Exec(ctx, "DELETE FROM metric WHERE ref IN "+places("?", len(chunk)), refArgs(chunk)...)
-			return err
-		})
-	})
-	if err != nil {
-		return nil, err
-	}
-	return refs, nil
 }
 
 // Reserve makes sure that no new metric gets a ref up to the given one. After a

@@ -75,17 +75,10 @@ type PageError struct{ Reason string }
 
 func (e *PageError) Error() string { return e.Reason }
 
-// ErrNamedMetric says that the resource has a metric of that name already. The
-// error is a [*NamedMetricError].
-var ErrNamedMetric = errors.New("named metric already exists")
-
-// NamedMetricError is [ErrNamedMetric] with the name.
+// NamedMetricError says that the resource has a metric of that name already.
 type NamedMetricError struct{ Name string }
 
 func (e *NamedMetricError) Error() string { return "Named metric " + e.Name + " already exists" }
-
-// Is makes it an [ErrNamedMetric].
-func (e *NamedMetricError) Is(target error) bool { return target == ErrNamedMetric }
 
 // Rule says which policy new metrics get.
 type Rule struct{ Name, Pattern, Policy string }
@@ -213,8 +206,8 @@ type NewMetric struct {
 	Labels   map[string]string
 }
 
-// Nothing is the namespace of ids of resources that are given as text that is no
-// UUID. It is Gnocchi's, so that both give the same ids.
+// namespace is that of ids of resources that are given as text that is no UUID. It is
+// Gnocchi's, so that both give the same ids.
 var namespace = uuid.MustParse("0a7a15ff-aa13-4ac2-897c-9bdf30ce175b")
 
 // ResourceID is the id of a resource that a creator calls by the given text: the

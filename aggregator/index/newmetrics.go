@@ -323,7 +323,7 @@ func (x *Index) EnsureMetrics(ctx context.Context, list []NewMetric) ([]*Entry, 
 		}
 		_, err = x.CreateMetrics(ctx, missing)
 		// Somebody else may have made one of them meanwhile.
-		if err != nil && (attempt == attempts || !errors.Is(err, ErrNamedMetric)) {
+		if err != nil && (attempt == attempts || !errors.As(err, new(*NamedMetricError))) {
 			return nil, err
 		}
 	}
