@@ -15,6 +15,7 @@ import (
 	"github.com/nephoscope/nepho/aggregator/engine"
 	"github.com/nephoscope/nepho/aggregator/index"
 	"github.com/nephoscope/nepho/aggregator/objects"
+	"github.com/nephoscope/nepho/aggregator/promql"
 	"github.com/nephoscope/nepho/sdk"
 	"github.com/nephoscope/nepho/sdk/config"
 )
@@ -30,6 +31,9 @@ type store struct {
 	engine   *engine.Engine
 	intake   *intake
 	shipper  *shipper // nil without S3 or SQLite
+
+	// expressions evaluates what other plugins ask, beside the HTTP API.
+	expressions *promql.Server
 
 	server  *http.Server // nil without an API
 	address string       // where it listens
@@ -83,6 +87,7 @@ func (s *store) Start(ctx context.Context, env sdk.Env) (err error) {
 	if s.sharedIndex() {
 		s.intake.known.fresh = index.Staleness
 	}
+	s.expressions = s.newPromQL(nil)
 	s.work.Go(func() { s.purge(background) })
 	if s.shipper != nil {
 		s.work.Go(func() { s.shipper.run(background, s.S3.ShipIndex) })
@@ -93,8 +98,21 @@ func (s *store) Start(ctx context.Context, env sdk.Env) (err error) {
 	return s.serve(ctx, who)
 }
 
+// inTime is a context that ends a little earlier than another. What is told after a
+// deadline of the host's is not heard: why an S3 server or a database does not answer
+// would be in the log only.
+func inTime(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return ctx, func() {}
+	}
+	return context.WithDeadline(ctx, deadline.Add(-min(time.Second, time.Until(deadline)/10)))
+}
+
 // openIndex opens the objects and the index.
 func (s *store) openIndex(ctx context.Context) (err error) {
+	ctx, cancel := inTime(ctx)
+	defer cancel()
 	if s.objects, err = s.openObjects(ctx); err != nil {
 		return err
 	}

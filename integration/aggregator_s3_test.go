@@ -2,6 +2,7 @@ package integration
 
 import (
 	"fmt"
+	"html"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -180,4 +181,33 @@ func TestAggregatorTwoNodes(t *testing.T) {
 	second.expect(all)
 	second.Stop()
 	second.verify(t)
+}
+
+// Without S3 the aggregator does not start, and its status says which server does not
+// answer, and why. It starts by itself when the server is there.
+func TestAggregatorStartsWithoutS3(t *testing.T) {
+	t.Parallel()
+	b := newBucket(t)
+	b.Kill9()
+	g := newAggregator(t, b.options())
+	g.Start()
+	Eventually(t, "the status says why the aggregator does not start", func() error {
+		out, log, _ := g.Run("status")
+		_, page, err := g.Get("/")
+		if err != nil {
+			return err
+		}
+		for _, text := range []string{out, html.UnescapeString(page)} {
+			if !strings.Contains(text, b.URL) || !strings.Contains(text, "connection refused: nothing listens there: start the server, or correct option endpoint") {
+				return fmt.Errorf("%s%s", text, log)
+			}
+		}
+		return nil
+	})
+	b.Start()
+	g.AwaitReady()
+	all := g.makeMetrics(1)
+	g.write(map[*series][]point{all[0]: row(yesterday(), 10, 1)})
+	g.Stop()
+	g.verify(t)
 }
