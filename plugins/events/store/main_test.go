@@ -158,8 +158,8 @@ func chunks(tb testing.TB, s *Store) (sizes []int, parts int) {
 	return sizes, parts
 }
 
-// exec changes the database behind the store's back.
-func exec(tb testing.TB, s *Store, query string, args ...any) {
+// change changes the database behind the store's back.
+func change(tb testing.TB, s *Store, query string, args ...any) {
 	tb.Helper()
 	ok(tb, s.db.Write(context.Background(), func(w *database.Session) error {
 		n, err := w.Exec(context.Background(), query, args...)

@@ -372,8 +372,8 @@ func TestDamage(t *testing.T) {
 			}
 			add(t, s, 3, batch...)
 		}
-		exec(t, s, "UPDATE event_part SET data = ? WHERE chunk = (SELECT id FROM event_chunk WHERE first = ?)", []byte("nonsense, which is no part"), start.Add(9*time.Second).UnixNano())
-		exec(t, s, "DELETE FROM event_part WHERE chunk = (SELECT id FROM event_chunk WHERE first = ?)", start.Add(15*time.Second).UnixNano())
+		change(t, s, "UPDATE event_part SET data = ? WHERE chunk = (SELECT id FROM event_chunk WHERE first = ?)", []byte("nonsense, which is no part"), start.Add(9*time.Second).UnixNano())
+		change(t, s, "DELETE FROM event_part WHERE chunk = (SELECT id FROM event_chunk WHERE first = ?)", start.Add(15*time.Second).UnixNano())
 		q := Everything()
 		q.Limit = 4
 		for range 3 {

@@ -1,0 +1,230 @@
+package events
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nephoscope/nepho/integration/parts"
+	"github.com/nephoscope/nepho/plugins/events/chunk/chunktest"
+	"github.com/nephoscope/nepho/sdk"
+	"github.com/nephoscope/nepho/sdk/config"
+	"github.com/nephoscope/nepho/sdk/sdktest"
+)
+
+func TestMain(m *testing.M) { sdktest.Main(m, Plugin()) }
+
+func TestConform(t *testing.T) {
+	sdktest.Conform(t, sdktest.Options{Config: "listen = '127.0.0.1:0'"})
+}
+
+// decode reads options as the SDK does.
+func decode(t testing.TB, toml string) (*storage, []config.Problem) {
+	t.Helper()
+	table, problems := config.Parse("test.toml", []byte(toml))
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	s := &storage{}
+	return s, table.Decode(s)
+}
+
+func TestOptions(t *testing.T) {
+	f := func(toml, want string) {
+		t.Helper()
+		_, problems := decode(t, toml)
+		var lines []string
+		for _, p := range problems {
+			lines = append(lines, p.Error())
+		}
+		got := strings.Join(lines, "\n")
+		if want == "" && got != "" || !strings.Contains(got, want) || strings.Contains(got, "secret") {
+			t.Errorf("%s: got %q, want %q", toml, got, want)
+		}
+	}
+	f("", "")
+	f("database = 'postgres://nepho:secret@127.0.0.1/nepho'", "")
+	f("database = 'mysql://nepho:secret@127.0.0.1/nepho'", "is neither a path nor a URL")
+	f("listen = ''", "")
+	f("listen = '0.0.0.0:8977'", "anybody who reaches 0.0.0.0:8977 could see everything")
+	f("listen = '0.0.0.0:8977'\nunprotected = true", "")
+	f("listen = '0.0.0.0:8977'\nbasic = { users = { a = 'b' } }", "")
+	f("listen = '[::1]:8977'", "")
+	f("listen = '8977'", "is not like 127.0.0.1:8977")
+	f("auth = 'keystone'", "auth keystone needs the URL of Keystone")
+	f("url_prefix = '/a?b'", "is no path")
+	f("cors_origins = ['dash.example.com']", "is no origin")
+	f("tls = { cert = 'a' }", "cert and key belong together")
+	f("retention = '-1h'", "retention")
+	f("retentoin = '1h'", "retention")
+}
+
+// start starts an instance in this process and stops it with the test.
+func start(t testing.TB, toml string, dir string) *storage {
+	t.Helper()
+	s, problems := decode(t, "listen = '127.0.0.1:0'\n"+toml)
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	err := s.Start(t.Context(), sdk.Env{Instance: "test", StateDir: dir, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
+	t.Cleanup(func() {
+		if err := s.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// batch is one of events, and of some samples.
+func batch(tb testing.TB, samples int, events ...sdk.Event) *sdk.Batch {
+	tb.Helper()
+	batches, err := sdk.Build("test", func(out *sdk.Builder) error {
+		for i := range samples {
+			out.On(sdk.Resource{ID: "r"}).Gauge("m", "B", float64(i))
+		}
+		for _, e := range events {
+			out.AddEvent(e)
+		}
+		return nil
+	})
+	if err != nil || len(batches) != 1 {
+		tb.Fatalf("%d batches, %v", len(batches), err)
+	}
+	return batches[0]
+}
+
+// stored asks the API for all events.
+func stored(tb testing.TB, address string) (ids []string) {
+	tb.Helper()
+	r, err := http.NewRequestWithContext(tb.Context(), http.MethodGet, "http://"+address+"/v2/events", nil)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	r.Header.Set("Accept", "application/x-ndjson")
+	r.SetBasicAuth("admin", "")
+	a, err := http.DefaultClient.Do(r)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer a.Body.Close()
+	lines := bufio.NewScanner(a.Body)
+	lines.Buffer(nil, 1<<22)
+	for lines.Scan() {
+		var e sdk.Event
+		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+			tb.Fatalf("%d: %v in %s", a.StatusCode, err, lines.Text())
+		}
+		ids = append(ids, e.MessageID)
+	}
+	if err := lines.Err(); err != nil || a.StatusCode != 200 {
+		tb.Fatalf("got %d, %v", a.StatusCode, err)
+	}
+	return ids
+}
+
+func TestPublish(t *testing.T) {
+	ctx, dir := t.Context(), t.TempDir()
+	s := start(t, "", dir)
+	one := sdk.Event{MessageID: "1", EventType: "a", Generated: time.Now()}
+	two := sdk.Event{MessageID: "2", EventType: "a", Generated: time.Now().Add(time.Second)}
+	if err := s.Publish(ctx, batch(t, 0, one)); err != nil {
+		t.Fatal(err)
+	}
+	var refused *sdk.Refused
+	if err := s.Publish(ctx, batch(t, 2, two, one)); !errors.As(err, &refused) || !slices.Equal(refused.Rows, []int{0, 1}) {
+		t.Fatalf("got %v of samples", err)
+	}
+	if got := stored(t, s.address); !slices.Equal(got, []string{"1", "2"}) {
+		t.Fatalf("got %q", got)
+	}
+	for _, err := range s.Query(ctx, sdk.Query{}) {
+		if err == nil {
+			t.Error("there are samples")
+		}
+	}
+	if err := s.Stop(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Stop(ctx); err != nil {
+		t.Fatal(err)
+	}
+	s = start(t, "", dir)
+	if got := stored(t, s.address); !slices.Equal(got, []string{"1", "2"}) {
+		t.Fatalf("after a restart: got %q", got)
+	}
+	if err := (&storage{}).Start(ctx, sdk.Env{}); err == nil {
+		t.Error("started without options or a folder")
+	}
+}
+
+// What was acknowledged is there, once, when the process is killed at any moment and
+// its batches come again.
+func TestKill9(t *testing.T) {
+	address := fmt.Sprintf("127.0.0.1:%d", parts.FreePort(t))
+	p := sdktest.StartWith(t, sdktest.Options{Config: "listen = '" + address + "'", StateDir: filepath.Join(t.TempDir(), "state")})
+	nova := chunktest.NewNova(1, time.Now().Add(-time.Hour), 100*time.Millisecond)
+	sent := map[string]bool{}
+	rounds := 4
+	if testing.Short() {
+		rounds = 2
+	}
+	for round := range rounds {
+		acknowledged := 0
+		ended := make(chan struct{})
+		var again []byte // may be there or not
+		go func() {
+			defer close(ended)
+			for n := 0; ; n++ {
+				events := nova.Events(20 + n%200)
+				data, err := batch(t, 0, events...).Encode()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				for _, e := range events {
+					sent[e.MessageID] = true
+				}
+				if p.PublishBatch(t.Context(), data) != nil {
+					again = data
+					return
+				}
+				if acknowledged++; acknowledged == 10+7*round {
+					// From here on it is killed, whatever it does.
+					go p.Kill()
+				}
+			}
+		}()
+		<-ended
+		p.Kill()
+		p.Restart()
+		if err := p.PublishBatch(t.Context(), again); err != nil {
+			t.Fatal(err)
+		}
+		got := stored(t, address)
+		once := map[string]bool{}
+		for _, id := range got {
+			if once[id] || !sent[id] {
+				t.Fatalf("event %s is there twice, or was never sent", id)
+			}
+			once[id] = true
+		}
+		if len(once) != len(sent) {
+			t.Fatalf("round %d: %d of %d events are there", round, len(once), len(sent))
+		}
+	}
+	if text := p.Stderr(); strings.Contains(text, "damaged") {
+		t.Errorf("damage:\n%s", text)
+	}
+}
