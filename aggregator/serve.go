@@ -58,10 +58,7 @@ func (s *store) handler(who auth.Authenticator) (h http.Handler, endStreams func
 		Index: s.index, Engine: s.engine, Auth: who, Log: s.log, MaxLimit: s.MaxLimit, MaxBody: int64(s.MaxBody),
 		OperationTimeout: s.OperationTimeout, ProxyHeaders: s.ProxyHeaders, URLPrefix: s.URLPrefix, CORSOrigins: s.CORSOrigins,
 	})
-	prometheus := promql.New(promql.Options{
-		Index: s.index, Engine: s.engine, Auth: who, Log: s.log, MaxSeries: s.PromQL.MaxSeries, MaxSamples: s.PromQL.MaxSamples,
-		Timeout: s.PromQL.Timeout, Concurrency: s.PromQL.Concurrency,
-	})
+	prometheus := s.newPromQL(who)
 	prefix := ""
 	if p := strings.Trim(s.URLPrefix, "/"); p != "" {
 		prefix = "/" + p
@@ -74,4 +71,12 @@ func (s *store) handler(who auth.Authenticator) (h http.Handler, endStreams func
 		}
 		gnocchi.ServeHTTP(w, r)
 	}), gnocchi.EndStreams
+}
+
+// newPromQL makes a server of Prometheus's API.
+func (s *store) newPromQL(who auth.Authenticator) *promql.Server {
+	return promql.New(promql.Options{
+		Index: s.index, Engine: s.engine, Auth: who, Log: s.log, MaxSeries: s.PromQL.MaxSeries, MaxSamples: s.PromQL.MaxSamples,
+		Timeout: s.PromQL.Timeout, Concurrency: s.PromQL.Concurrency,
+	})
 }
