@@ -70,6 +70,14 @@ func (e *Evaluator) transitions(ctx context.Context, changes []*looked, now time
 			}
 		}
 		t.Deliveries = e.o.Owe(n)
+		if t.Change != nil && e.o.Record != nil {
+			t.Change.Deliveries = e.o.Record(t.Change)
+			for _, d := range t.Change.Deliveries {
+				if !slices.Contains(targets, d.Target) {
+					targets = append(targets, d.Target)
+				}
+			}
+		}
 		for _, d := range t.Deliveries {
 			if !slices.Contains(targets, d.Target) {
 				targets = append(targets, d.Target)

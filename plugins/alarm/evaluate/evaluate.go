@@ -36,6 +36,8 @@ type Options struct {
 	Lag time.Duration
 	// Owe says what a notice makes necessary.
 	Owe func(*Notice) []*store.Delivery
+	// Record says what a line of history makes necessary; nil: nothing.
+	Record func(*store.Change) []*store.Delivery
 	// Owed is told which targets something new is owed to, after that was stored.
 	Owed func(targets []string)
 	Now  func() time.Time
