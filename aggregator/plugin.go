@@ -2,7 +2,7 @@
 // and speaks Gnocchi's HTTP API. Its own parts are in the packages below it; see
 // DESIGN.md. Here are the options (plugin.go), start and stop (start.go, serve.go),
 // the way of samples and events into the store (publish.go, known.go, ensure.go, events.go),
-// the way out for other plugins (query.go), and what goes on beside: the purge of
+// the way out for other plugins (query.go, series.go, compute.go), and what goes on beside: the purge of
 // deleted metrics (purge.go) and copies of the index on S3 (ship.go).
 package aggregator
 
