@@ -28,6 +28,10 @@ const maxCandidates = 8
 // parts of a list of history: SQLite takes 32,766 in all.
 const maxAdviceValues = 5000
 
+// maxScanValues is how many values the condition of a scan may have: longer ones cost
+// SQLite more to understand than is gained.
+const maxScanValues = 100
+
 // candidate selects resources for which a condition holds, or revisions of them.
 type candidate struct {
 	statement
@@ -51,15 +55,18 @@ func (l *listing) advise(ctx context.Context, past bool) (*candidate, error) {
 		looks = append(looks, c)
 	}
 	for _, n := range conjunction(l.q.Filter) {
+		if len(looks) == maxCandidates {
+			break
+		}
 		c, err := l.candidate(n, past)
 		switch {
 		case err != nil:
 			return nil, err
 		case c == nil || l.q.History && len(c.args) > maxAdviceValues:
-		case c.scans && len(scans) < maxCandidates:
-			scans = append(scans, c)
-		case !c.scans && len(looks) < maxCandidates:
+		case !c.scans:
 			looks = append(looks, c)
+		case len(scans) < maxCandidates && len(c.args) <= maxScanValues:
+			scans = append(scans, c)
 		}
 	}
 	best, err := fewest(ctx, l.s, looks)
