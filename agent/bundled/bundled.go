@@ -14,9 +14,11 @@ import (
 	"github.com/nephoscope/nepho/outputs/influxdb"
 	"github.com/nephoscope/nepho/plugins/accumulator"
 	"github.com/nephoscope/nepho/plugins/aggregator"
+	"github.com/nephoscope/nepho/plugins/alarm"
 	amqpin "github.com/nephoscope/nepho/plugins/amqp"
 	"github.com/nephoscope/nepho/plugins/arithmetic"
 	"github.com/nephoscope/nepho/plugins/delta"
+	"github.com/nephoscope/nepho/plugins/events"
 	"github.com/nephoscope/nepho/plugins/exec"
 	"github.com/nephoscope/nepho/plugins/filter"
 	"github.com/nephoscope/nepho/plugins/generator"
@@ -55,6 +57,9 @@ func Plugins() []sdk.Plugin {
 		discard.Plugin(),
 		// Storages.
 		store.Plugin(),
+		events.Plugin(),
+		// Alarms.
+		alarm.Plugin(),
 	}
 }
 
