@@ -14,13 +14,15 @@ import (
 	"github.com/nephoscope/nepho/aggregator/auth"
 	"github.com/nephoscope/nepho/aggregator/web"
 	def "github.com/nephoscope/nepho/plugins/alarm/definition"
+	"github.com/nephoscope/nepho/plugins/alarm/evaluate"
 	"github.com/nephoscope/nepho/plugins/alarm/store"
 )
 
-// Evaluator is told of changes.
+// Evaluator is told of changes, and judges past data.
 type Evaluator interface {
 	Put(a *store.Alarm)
 	Remove(id uuid.UUID)
+	Replay(ctx context.Context, a *def.Alarm, from, to time.Time) (*evaluate.Replayed, error)
 }
 
 // Trusts makes and removes the trusts by which actions of users are done in their name.
@@ -86,6 +88,7 @@ func New(o Options) *Server {
 	s.site.Handle("GET /v2/quotas", s.getQuotas)
 	s.site.Handle("POST /v2/quotas", s.postQuotas)
 	s.site.Handle("DELETE /v2/quotas/{project}", s.deleteQuotas)
+	s.site.Handle("POST /v2/test", s.postTest)
 	s.site.Handle("GET /v2/deliveries", s.getDeliveries)
 	s.site.Handle("POST /v2/deliveries/{ref}/retry", s.retryDelivery)
 	return s

@@ -244,16 +244,13 @@ func (e *Evaluator) computeAll(ctx context.Context, places []place, now time.Tim
 	work.Wait()
 }
 
-// compute asks for the value of an expression.
-func (e *Evaluator) compute(ctx context.Context, p place, now time.Time) {
-	from := e.o.Series
-	q := sdk.ComputeQuery{Scope: *p.l.scope, Language: "operations"}
-	wait := e.o.Interval
-	a := &p.l.answers[p.i]
-	switch r := p.l.leaves[p.i].rule.(type) {
+// expression is the question that gives the data of a leaf which is no single series,
+// and who is asked it; nil: nobody is there.
+func (e *Evaluator) expression(scope sdk.Scope, r def.Rule, now time.Time) (from sdk.SeriesReader, q sdk.ComputeQuery, err error) {
+	q = sdk.ComputeQuery{Scope: scope, Language: "operations"}
+	switch r := r.(type) {
 	case *def.MetricsThreshold:
 		q.Expression = aggregateOf(r.Method, r.Metrics)
-		e.watch(ctx, p, r.Metrics)
 	case *def.ResourcesThreshold:
 		q.Expression = aggregateOf(r.Method, []string{r.Metric})
 		q.Search = &sdk.ResourceSearch{Type: r.ResourceType, Filter: r.Query}
@@ -262,16 +259,41 @@ func (e *Evaluator) compute(ctx context.Context, p place, now time.Time) {
 		if r.ResourceType != "" {
 			q.Search = &sdk.ResourceSearch{Type: r.ResourceType, Filter: r.Query}
 		}
-		wait = min(wait, r.Granularity)
 	case *def.Prometheus:
-		from, q.Language, q.Expression, q.To = e.o.Prometheus, "promql", r.Query, now
+		q.Language, q.Expression, q.To = "promql", r.Query, now
+		return e.o.Prometheus, q, nil
+	default:
+		return nil, q, fmt.Errorf("a rule of type %s has no expression", r.Type())
+	}
+	return e.o.Series, q, nil
+}
+
+func severalSeries(n int) error {
+	return fmt.Errorf("the operations give %d series, and not one: aggregate them", n)
+}
+
+// compute asks for the value of an expression.
+func (e *Evaluator) compute(ctx context.Context, p place, now time.Time) {
+	a := &p.l.answers[p.i]
+	rule := p.l.leaves[p.i].rule
+	from, q, err := e.expression(*p.l.scope, rule, now)
+	if err != nil {
+		a.none = err.Error()
+		return
+	}
+	wait := e.o.Interval
+	switch r := rule.(type) {
+	case *def.MetricsThreshold:
+		e.watch(ctx, p, r.Metrics)
+	case *def.Operations:
+		wait = min(wait, r.Granularity)
 	}
 	if from == nil {
 		a.none = "there is no storage to ask"
 		return
 	}
 	p.l.dueAt(now.Add(wait).UnixNano())
-	t := threshold(p.l.leaves[p.i].rule)
+	t := threshold(rule)
 	if t != nil {
 		q.From, q.To = e.span(t, now)
 		q.Granularity = t.Granularity
@@ -280,7 +302,7 @@ func (e *Evaluator) compute(ctx context.Context, p place, now time.Time) {
 	var refused *sdk.Refused
 	switch {
 	case errors.As(err, &refused):
-		a.none = e.refusal(p.l.leaves[p.i].rule, refused)
+		a.none = refusal(rule, refused)
 		return
 	case err != nil:
 		e.trouble.note("asking the storage for expressions", err)
@@ -304,12 +326,12 @@ func (e *Evaluator) compute(ctx context.Context, p place, now time.Time) {
 			p.l.dueAt(series[0].Times[max(0, n-t.Periods)] + int64(t.Granularity)*int64(t.Periods+2) + int64(e.o.Lag))
 		}
 	default:
-		a.none = fmt.Sprintf("the operations give %d series, and not one: aggregate them", len(series))
+		a.none = severalSeries(len(series)).Error()
 	}
 }
 
 // refusal is Aodh's text for a question that can't be answered.
-func (e *Evaluator) refusal(r def.Rule, err *sdk.Refused) string {
+func refusal(r def.Rule, err *sdk.Refused) string {
 	if strings.Contains(err.Error(), "etrics not found") || strings.Contains(err.Error(), "does not exist") {
 		switch r := r.(type) {
 		case *def.MetricsThreshold:
