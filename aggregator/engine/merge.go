@@ -397,6 +397,9 @@ func (e *Engine) alive(ctx context.Context, refs []Ref) ([]Ref, error) {
 			gone = append(gone, ref)
 		}
 	}
+	if len(gone) > 0 {
+		e.o.Log.Info("metrics that the index does not have any more are dropped", "metrics", len(gone), "first", gone[0])
+	}
 	return kept, e.Forget(ctx, gone)
 }
 

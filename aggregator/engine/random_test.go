@@ -25,7 +25,7 @@ func TestEngineAnswersAsTheModel(t *testing.T) {
 func randomly(t *testing.T, seed uint64) {
 	g := newRig(t, seed)
 	for range 120 {
-		switch g.r.IntN(26) {
+		switch g.r.IntN(27) {
 		case 0, 1, 2:
 			if err := g.e.Checkpoint(t.Context()); err != nil {
 				g.fail("checkpoint: %v", err)
@@ -66,6 +66,8 @@ func randomly(t *testing.T, seed uint64) {
 			g.done("ship")
 		case 12:
 			g.move()
+		case 13:
+			g.hurt()
 		default:
 			b := g.batch()
 			g.write(b)

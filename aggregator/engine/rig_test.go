@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -126,6 +127,11 @@ func (g *rig) open() {
 // far in the future.
 func (g *rig) batch() *Batch {
 	b := &Batch{}
+	if len(g.gone) > 0 && g.r.IntN(10) == 0 { // one who was not told that it was deleted
+		s := g.gone[g.r.IntN(len(g.gone))]
+		b.Metric(s.ref, s.policy)
+		b.Point(g.now().UnixNano(), 1)
+	}
 	for range 1 + g.r.IntN(2*len(g.metrics)) {
 		s := g.metrics[g.r.IntN(len(g.metrics))]
 		if s.quiet > 0 {
@@ -357,6 +363,38 @@ func (g *rig) fork() {
 	g.options.Dir = to
 	g.open()
 	g.done("fork")
+}
+
+// hurt ends the engine, damages its log, of which there is a copy, and opens it again.
+func (g *rig) hurt() {
+	g.t.Helper()
+	if err := g.e.ship(g.t.Context()); err != nil {
+		g.fail("ship: %v", err)
+	}
+	if err := g.e.free(); err != nil {
+		g.fail("free: %v", err)
+	}
+	segments, err := filepath.Glob(filepath.Join(g.e.logDir(), "*.wal"))
+	if err != nil {
+		g.fail("%v", err)
+	}
+	for range 1 + g.r.IntN(3) {
+		path := segments[g.r.IntN(len(segments))]
+		data, err := os.ReadFile(path)
+		switch {
+		case err != nil: // removed
+		case g.r.IntN(8) == 0:
+			err = os.Remove(path)
+		case len(data) > 0:
+			data[g.r.IntN(len(data))] ^= byte(1 << g.r.IntN(8))
+			err = os.WriteFile(path, data, 0o600)
+		}
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			g.fail("%v", err)
+		}
+	}
+	g.open()
+	g.done("damage of the log")
 }
 
 // copyAll makes a folder a copy of another.
