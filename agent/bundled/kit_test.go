@@ -34,7 +34,7 @@ func folder(kind, name string) string {
 	if kind == config.Storage && name == "aggregator" {
 		return filepath.Join(root, "aggregator")
 	}
-	if config.IsSink(kind) && kind != config.Alarm {
+	if kind == config.Publisher {
 		return filepath.Join(root, "outputs", name)
 	}
 	return filepath.Join(root, "plugins", name)

@@ -7,14 +7,13 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
 	"net/url"
 	"strings"
 	"time"
 
 	"github.com/nephoscope/nepho/aggregator/auth"
 	"github.com/nephoscope/nepho/aggregator/database"
+	"github.com/nephoscope/nepho/aggregator/web"
 	"github.com/nephoscope/nepho/sdk"
 	"github.com/nephoscope/nepho/sdk/config"
 )
@@ -44,7 +43,7 @@ type options struct {
 	DefaultLimit     int           `toml:"default_limit" default:"100" min:"1" max:"1000000" doc:"How many events a list has at most when its request has no limit."`
 	MaxBody          config.Size   `toml:"max_body" default:"1MiB" min:"1KiB" max:"1GiB" doc:"Longest body of a request."`
 	OperationTimeout time.Duration `toml:"operation_timeout" default:"10s" min:"100ms" doc:"Most time of a request; one for a stream of events may take longer while its client goes on reading."`
-	ProxyHeaders     bool          `toml:"proxy_headers" doc:"Believe the headers X-Forwarded-*, which a proxy in front sets."`
+	ProxyHeaders     bool          `toml:"proxy_headers" doc:"Believe the headers Forwarded and X-Forwarded-*, which a proxy in front sets."`
 	CORSOrigins      []string      `toml:"cors_origins" doc:"Origins whose web pages may use the API, such as https://dashboard.example.com; * is all."`
 
 	TLS tlsOptions `toml:"tls" doc:"For https."`
@@ -64,7 +63,7 @@ func (s *storage) Validate() error {
 	if err := database.CheckURL(s.Database); err != nil {
 		wrong("database", "%w", err)
 	}
-	errs = append(errs, s.Options.Validate(), s.checkListen())
+	errs = append(errs, s.Options.Validate(), web.CheckListen(s.Listen, s.Options.Open(), s.Unprotected))
 	if strings.ContainsAny(s.URLPrefix, "?#{} ") {
 		wrong("url_prefix", "is no path such as /event")
 	}
@@ -77,21 +76,4 @@ func (s *storage) Validate() error {
 		wrong("tls", "cert and key belong together")
 	}
 	return errors.Join(errs...)
-}
-
-// checkListen sees to it that what anybody may see anybody must be on this machine for.
-func (s *storage) checkListen() error {
-	if s.Listen == "" {
-		return nil
-	}
-	host, port, err := net.SplitHostPort(s.Listen)
-	if err != nil || port == "" {
-		return config.KeyError("listen", "%q is not like 127.0.0.1:8977 or [::1]:8977", s.Listen)
-	}
-	ip, err := netip.ParseAddr(host)
-	loopback := host == "localhost" || err == nil && ip.IsLoopback()
-	if s.Options.Open() && !s.Unprotected && !loopback {
-		return config.KeyError("listen", "anybody who reaches %s could see everything: with auth = %q list basic.users, choose keystone or remoteuser, or set unprotected = true if the network is yours alone", s.Listen, s.Auth)
-	}
-	return nil
 }

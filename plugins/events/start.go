@@ -2,18 +2,16 @@ package events
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"iter"
 	"log/slog"
-	"net"
-	"net/http"
 	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/nephoscope/nepho/aggregator/auth"
+	"github.com/nephoscope/nepho/aggregator/web"
 	"github.com/nephoscope/nepho/plugins/events/api"
 	"github.com/nephoscope/nepho/plugins/events/store"
 	"github.com/nephoscope/nepho/sdk"
@@ -23,10 +21,9 @@ import (
 type storage struct {
 	options
 
-	log     *slog.Logger
-	store   *store.Store
-	server  *http.Server // nil without an API
-	address string       // where it listens
+	log    *slog.Logger
+	store  *store.Store
+	server *web.Server // nil without an API
 
 	work sync.WaitGroup // what runs until end is called
 	end  context.CancelFunc
@@ -67,40 +64,16 @@ func (s *storage) Start(ctx context.Context, env sdk.Env) (err error) {
 }
 
 // serve begins to serve the API.
-func (s *storage) serve(ctx context.Context, who auth.Authenticator) error {
-	var config *tls.Config
-	if s.TLS.Cert != "" {
-		certificate, err := tls.LoadX509KeyPair(s.TLS.Cert, s.TLS.Key)
-		if err != nil {
-			return fmt.Errorf("cannot load the certificate of the HTTP API: %w", err)
-		}
-		config = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{certificate}, NextProtos: []string{"h2", "http/1.1"}}
-	}
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", s.Listen)
-	if err != nil {
-		return fmt.Errorf("cannot listen for the HTTP API: %w", err)
-	}
-	s.address = l.Addr().String()
-	if config != nil {
-		l = tls.NewListener(l, config)
-	}
-	s.server = &http.Server{
-		Handler: api.New(api.Options{
-			Store: s.store, Auth: who, Log: s.log, DefaultLimit: s.DefaultLimit, MaxBody: int64(s.MaxBody), OperationTimeout: s.OperationTimeout,
-			URLPrefix: s.URLPrefix, ProxyHeaders: s.ProxyHeaders, CORSOrigins: s.CORSOrigins,
-		}),
-		// Answers have limits of their own, by operation_timeout.
-		ReadTimeout:    time.Minute,
-		IdleTimeout:    2 * time.Minute,
-		MaxHeaderBytes: 64 << 10,
-		ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // clients that go away
-	}
-	s.work.Go(func() {
-		if err := s.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			s.log.Error("the HTTP API is no longer served", "error", err)
-		}
+func (s *storage) serve(ctx context.Context, who auth.Authenticator) (err error) {
+	h := api.New(api.Options{
+		Store: s.store, DefaultLimit: s.DefaultLimit,
+		Web: web.Options{
+			Auth: who, Log: s.log, MaxBody: int64(s.MaxBody), Timeout: s.OperationTimeout,
+			ProxyHeaders: s.ProxyHeaders, URLPrefix: s.URLPrefix, CORSOrigins: s.CORSOrigins,
+		},
 	})
-	return nil
+	s.server, err = web.Listen(ctx, "the API of events", s.Listen, s.TLS.Cert, s.TLS.Key, h, s.log)
+	return err
 }
 
 // drain is how long requests that are under way may take when the storage stops.
@@ -111,8 +84,8 @@ func (s *storage) Stop(ctx context.Context) error {
 	var errs []error
 	if s.server != nil {
 		ctx, cancel := context.WithTimeout(ctx, drain)
-		if err := s.server.Shutdown(ctx); err != nil {
-			errs = append(errs, s.server.Close()) // those that take longer are cut off
+		if err := s.server.Stop(ctx); !errors.Is(err, context.DeadlineExceeded) { // those that take longer are cut off
+			errs = append(errs, err)
 		}
 		cancel()
 	}

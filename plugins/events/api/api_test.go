@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/nephoscope/nepho/aggregator/auth"
+	"github.com/nephoscope/nepho/aggregator/web"
 	"github.com/nephoscope/nepho/plugins/events/store"
 	"github.com/nephoscope/nepho/sdk"
 )
@@ -41,7 +42,7 @@ func newKit(t *testing.T, change func(*Options)) *kit {
 		t.Fatal(err)
 	}
 	k.store = s
-	o := Options{Store: s, Auth: auth.None{}, Log: slog.New(slog.NewTextHandler(&k.log, nil)), DefaultLimit: 100, MaxBody: 1 << 16, OperationTimeout: time.Minute}
+	o := Options{Store: s, DefaultLimit: 100, Web: web.Options{Auth: auth.None{}, Log: slog.New(slog.NewTextHandler(&k.log, nil)), MaxBody: 1 << 16, Timeout: time.Minute}}
 	if change != nil {
 		change(&o)
 	}
@@ -196,7 +197,7 @@ func TestEvent(t *testing.T) {
 	same(k.do("GET", "/v2/event_types/none/traits/trait_A", "", admin...).body, `[]`)
 	same(k.do("GET", "/v2/capabilities", "").body, `{"api":{"events:query:simple":true},"event_storage":{"storage:production_ready":true}}`)
 	for _, path := range []string{"/v2/event_types/Foo", "/v2/event_types/none", "/v2", "/v1/events", "/v2/events/a/b", "/v2/event_types/trait_A/"} {
-		k.do("GET", path, "", admin...).wantError(t, 404, "The resource could not be found.")
+		k.do("GET", path, "", admin...).wantError(t, 404, "There is nothing at this path.")
 	}
 	a := k.do("POST", "/v2/events", "{}", admin...)
 	a.wantError(t, 405, "The method POST is not allowed for this resource.")
@@ -347,8 +348,8 @@ func TestArguments(t *testing.T) {
 		{"/v2/events", `[{"field":"a","value":"b"}]`, json, 400, `Request is not in valid JSON format: expected an object such as {"q": [{"field": "event_type", "value": "..."}]}`},
 		{"/v2/events", `{"q":[]} x`, json, 400, "Request is not in valid JSON format: there is something after its end"},
 		{"/v2/events", `{"colour":1}`, json, 400, `Unknown argument: "colour"`},
-		{"/v2/events", `{"q":[]}`, "text/plain", 415, "Unknown mimetype: text/plain"},
-		{"/v2/events", `{"marker":"` + strings.Repeat("x", 1<<17) + `"}`, json, 413, "The body is longer than 65536 bytes."},
+		{"/v2/events", `{"q":[]}`, "text/plain", 415, "Unknown mimetype: text/plain; application/json is expected"},
+		{"/v2/events", `{"marker":"` + strings.Repeat("x", 1<<17) + `"}`, json, 413, "The body is longer than 65536 bytes"},
 		{ask(make([][4]string, 101)...), "", "", 400, "There are 101 filters, at most 100 are allowed"},
 	} {
 		header := slices.Clone(admin)
@@ -410,7 +411,7 @@ func TestIdentity(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k := newKit(t, func(o *Options) { o.Auth = basic })
+	k := newKit(t, func(o *Options) { o.Web.Auth = basic })
 	k.add(foo()...)
 	authorization := func(user, password string) []string {
 		r := httptest.NewRequest("GET", "/", nil)
@@ -463,7 +464,7 @@ func TestLines(t *testing.T) {
 	if a := k.do("GET", "/v2/events?limit=1001&sort=message_id:desc", "", lines...); strings.Count(a.body, "\n") != 1001 || !strings.Contains(a.body[:40], "02499") {
 		t.Errorf("a limited stream has %d lines", strings.Count(a.body, "\n"))
 	}
-	k.do("GET", "/v2/events?sort=message_id", "", lines...).wantError(t, 400, errStreamOrder.Error())
+	k.do("GET", "/v2/events?sort=message_id", "", lines...).wantError(t, 400, streamOrder)
 	a = k.do("GET", "/v2/status", "", admin...)
 	var st struct {
 		Events         int
@@ -477,25 +478,13 @@ func TestLines(t *testing.T) {
 // A store that fails is told in the form of an error, and half an answer is not taken
 // for a whole one.
 func TestFailures(t *testing.T) {
-	k := newKit(t, func(o *Options) { o.OperationTimeout = time.Nanosecond })
+	k := newKit(t, func(o *Options) { o.Web.Timeout = time.Nanosecond })
 	k.add(foo()...)
 	a := k.do("GET", "/v2/events", "", admin...)
 	a.wantError(t, 503, "The request took longer than the server's operation_timeout: ask for less, or for a stream.")
 	if a.header.Get("Retry-After") == "" {
 		t.Error("nothing says when to try again")
 	}
-	w := &answer{ResponseWriter: httptest.NewRecorder()}
-	if _, err := w.Write([]byte("[")); err != nil {
-		t.Fatal(err)
-	}
-	func() {
-		defer func() {
-			if r := recover(); r != http.ErrAbortHandler {
-				t.Errorf("an answer that fails in its middle ends with %v", r)
-			}
-		}()
-		(&Server{o: Options{Log: slog.New(slog.DiscardHandler)}}).fail(w, httptest.NewRequest("GET", "/", nil), errors.New("trouble"))
-	}()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	r := httptest.NewRequest("GET", "/v2/events", nil).WithContext(ctx)
@@ -506,15 +495,50 @@ func TestFailures(t *testing.T) {
 	}
 }
 
+// A stream that fails after it has begun is cut off.
+func TestCutOff(t *testing.T) {
+	k := newKit(t, func(o *Options) { o.Web.Log = slog.New(slog.DiscardHandler) })
+	for n := range 30 {
+		var events []sdk.Event
+		for i := range 1000 {
+			events = append(events, sdk.Event{MessageID: fmt.Sprint(n, "-", i), EventType: "a", Generated: start, Raw: []byte(`"` + strings.Repeat("x", 1000) + `"`)})
+		}
+		k.add(events...)
+	}
+	for _, accept := range []string{"application/x-ndjson", "application/json"} {
+		r, err := http.NewRequestWithContext(t.Context(), "GET", k.server.URL+"/v2/events?limit=1000000", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Accept", accept)
+		a, err := k.server.Client().Do(r)
+		if err != nil || a.StatusCode != 200 {
+			t.Fatal(a, err)
+		}
+		if _, err := a.Body.Read(make([]byte, 100)); err != nil {
+			t.Fatal(err)
+		}
+		if accept == "application/json" {
+			if err := k.store.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if n, err := io.Copy(io.Discard, a.Body); !errors.Is(err, io.ErrUnexpectedEOF) {
+				t.Errorf("%d bytes were read, then %v", n, err)
+			}
+		}
+		a.Body.Close() // of the first the client goes away
+	}
+}
+
 // What lies between clients and the API.
 func TestAround(t *testing.T) {
 	k := newKit(t, func(o *Options) {
-		o.URLPrefix, o.ProxyHeaders, o.CORSOrigins = "/event/", true, []string{"https://dash.example.com"}
+		o.Web.URLPrefix, o.Web.ProxyHeaders, o.Web.CORSOrigins = "/event/", true, []string{"https://dash.example.com"}
 	})
 	k.add(foo()...)
 	k.wantList([]string{"0"}, "/event/v2/events?limit=1")
-	k.do("GET", "/v2/events", "").wantError(t, 404, "The resource could not be found.")
-	k.do("GET", "/eventual/v2/events", "").wantError(t, 404, "The resource could not be found.")
+	k.do("GET", "/v2/events", "").wantError(t, 404, "There is nothing at this path.")
+	k.do("GET", "/eventual/v2/events", "").wantError(t, 404, "There is nothing at this path.")
 	if a := k.do("GET", "/event", "", "X-Forwarded-Proto", "https", "X-Forwarded-Host", "api.example.com", "X-Forwarded-Prefix", "/public"); !strings.Contains(a.body, `"https://api.example.com/public/event/v2"`) {
 		t.Errorf("the versions are %s", a.body)
 	}
@@ -532,7 +556,7 @@ func FuzzArguments(f *testing.F) {
 	f.Add("q.field=a&q.value=b&q.op=lt&q.type=integer", `{"q":[{"field":"a","value":"b"}],"limit":3}`)
 	f.Add("q.field=start_timestamp&q.value=2026-01-01&limit=1&sort=generated:desc", "")
 	f.Add("q.value=%ff&marker=", `{"q":null}`)
-	s := New(Options{MaxBody: 1 << 16})
+	s := &server{site: web.New(web.Options{MaxBody: 1 << 16})}
 	f.Fuzz(func(t *testing.T, query, body string) {
 		r := httptest.NewRequest("GET", "/v2/events", strings.NewReader(body))
 		r.URL.RawQuery = query
@@ -541,8 +565,8 @@ func FuzzArguments(f *testing.F) {
 			a.Marker = "" // which asks the store
 			_, err = s.question(t.Context(), a, caller{user: "u", project: "p"})
 		}
-		var e *Error
-		if err != nil && (!errors.As(err, &e) || e.Code < 400 || e.Code > 499) {
+		var e *web.Error
+		if err != nil && (!errors.As(err, &e) || e.Status < 400 || e.Status > 499) {
 			t.Fatal(err)
 		}
 	})

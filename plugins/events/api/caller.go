@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/nephoscope/nepho/aggregator/auth"
 	"github.com/nephoscope/nepho/plugins/events/chunk"
 	"github.com/nephoscope/nepho/plugins/events/store"
 	"github.com/nephoscope/nepho/sdk"
@@ -19,29 +20,24 @@ type caller struct {
 	user, project string
 }
 
-var errForbidden = &Error{http.StatusForbidden, "RBAC Authorization Failed"}
-
-// caller finds out who asks. With the auth none, that is who the headers name, and
+// asking is who makes a request. With the auth none, that is who the headers name, and
 // everybody may see everything if they name nobody.
-func (s *Server) caller(r *http.Request) (caller, error) {
-	id, err := s.o.Auth.Identify(r)
-	if err != nil {
-		return caller{}, err
-	}
+func asking(r *http.Request) (caller, error) {
+	id := auth.From(r.Context())
 	c := caller{admin: slices.Contains(id.Roles, "admin"), user: id.User, project: id.Project}
 	nobody := id.User == "" && id.Project == "" && len(id.Roles) == 0
 	c.everything = id.Everything && nobody || c.admin && c.project == ""
 	if !c.everything && (c.user == "" || c.project == "") {
-		return caller{}, errForbidden
+		return caller{}, refuse(http.StatusForbidden, "RBAC Authorization Failed")
 	}
 	return c, nil
 }
 
 // adminOnly refuses those who see their own events only.
-func (s *Server) adminOnly(r *http.Request) error {
-	c, err := s.caller(r)
+func adminOnly(r *http.Request) error {
+	c, err := asking(r)
 	if err == nil && !c.everything && !c.admin {
-		return &Error{http.StatusUnauthorized, "Not Authorized to access project " + c.project}
+		return refuse(http.StatusUnauthorized, "Not Authorized to access project %s", c.project)
 	}
 	return err
 }

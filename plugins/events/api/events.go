@@ -7,7 +7,6 @@ import (
 	"mime"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/nephoscope/nepho/plugins/events/store"
 	"github.com/nephoscope/nepho/sdk"
@@ -20,8 +19,8 @@ const (
 )
 
 // events lists events.
-func (s *Server) events(w http.ResponseWriter, r *http.Request) error {
-	c, err := s.caller(r)
+func (s *server) events(w http.ResponseWriter, r *http.Request) error {
+	c, err := asking(r)
 	if err != nil {
 		return err
 	}
@@ -29,17 +28,17 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := s.within(r)
+	ctx, cancel := context.WithTimeout(r.Context(), s.o.Web.Timeout)
 	defer cancel()
 	q, err := s.question(ctx, a, c)
 	if err != nil {
-		return cause(ctx, err)
+		return err
 	}
 	if wantsLines(r) {
 		if q.Limit == 0 && q.Order.ByID {
-			return bad("%v", errStreamOrder)
+			return bad(streamOrder)
 		}
-		return s.lines(w, r, q)
+		return s.lines(r.Context(), w, q)
 	}
 	if q.Limit == 0 {
 		q.Limit = s.o.DefaultLimit
@@ -47,13 +46,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) error {
 	return s.list(ctx, w, q, func(to []byte, e *sdk.Event) [][]byte { return [][]byte{appendEvent(to, e)} })
 }
 
-// cause is why a request was ended, if it was.
-func cause(ctx context.Context, err error) error {
-	if errors.Is(err, context.DeadlineExceeded) {
-		return context.Cause(ctx)
-	}
-	return err
-}
+const streamOrder = "events as a stream are sorted by generated; give a limit to have them by message_id"
 
 func wantsLines(r *http.Request) bool {
 	for _, accept := range r.Header.Values("Accept") {
@@ -68,11 +61,11 @@ func wantsLines(r *http.Request) bool {
 
 // list answers with a list, of what some function makes of each event. It is sent
 // piece by piece.
-func (s *Server) list(ctx context.Context, w http.ResponseWriter, q store.Query, entries func([]byte, *sdk.Event) [][]byte) error {
+func (s *server) list(ctx context.Context, w http.ResponseWriter, q store.Query, entries func([]byte, *sdk.Event) [][]byte) error {
 	w.Header().Set("Content-Type", mediaJSON)
 	separator := "["
 	var piece, entry []byte
-	err := s.o.Store.Each(ctx, q, func(events []sdk.Event) error {
+	err := s.pieces(ctx, w, q, func(events []sdk.Event) []byte {
 		piece = piece[:0]
 		for i := range events {
 			for _, one := range entries(entry[:0], &events[i]) {
@@ -80,18 +73,56 @@ func (s *Server) list(ctx context.Context, w http.ResponseWriter, q store.Query,
 				separator, entry = ", ", one
 			}
 		}
-		_, err := w.Write(piece)
-		return err
+		return piece
 	})
 	if err != nil {
-		return cause(ctx, err)
+		return err
 	}
+	end := "]"
 	if separator == "[" {
-		_, err = w.Write([]byte("[]"))
-	} else {
-		_, err = w.Write([]byte("]"))
+		end = "[]"
 	}
+	_, err = w.Write([]byte(end))
 	return gone(err)
+}
+
+// lines answers with a line of JSON for each event, in the form that events have
+// everywhere in Nepho, as long as the client reads.
+func (s *server) lines(ctx context.Context, w http.ResponseWriter, q store.Query) error {
+	w.Header().Set("Content-Type", mediaLines)
+	var piece []byte
+	return s.pieces(ctx, w, q, func(events []sdk.Event) []byte {
+		piece = piece[:0]
+		for i := range events {
+			piece = append(events[i].AppendJSON(piece), '\n')
+		}
+		return piece
+	})
+}
+
+// pieces sends what is made of parts of an answer. What fails after that has begun
+// cuts the answer off: the client must not take half of it for the whole.
+func (s *server) pieces(ctx context.Context, w http.ResponseWriter, q store.Query, make func([]sdk.Event) []byte) error {
+	begun := false
+	control := http.NewResponseController(w)
+	err := s.o.Store.Each(ctx, q, func(events []sdk.Event) error {
+		piece := make(events)
+		if len(piece) == 0 {
+			return nil
+		}
+		begun = true
+		if _, err := w.Write(piece); err != nil {
+			return gone(err)
+		}
+		return gone(control.Flush())
+	})
+	if err != nil && begun {
+		if ctx.Err() == nil && !errors.Is(err, context.Canceled) {
+			s.log.Error("an answer was cut off", "error", err)
+		}
+		panic(http.ErrAbortHandler)
+	}
+	return err
 }
 
 // gone is the error of an answer that its client no longer takes.
@@ -102,52 +133,21 @@ func gone(err error) error {
 	return nil
 }
 
-// lines answers with a line of JSON for each event, in the form that events have
-// everywhere in Nepho, as long as the client reads.
-func (s *Server) lines(w http.ResponseWriter, r *http.Request, q store.Query) error {
-	w.Header().Set("Content-Type", mediaLines)
-	control := http.NewResponseController(w)
-	var piece []byte
-	err := s.o.Store.Each(r.Context(), q, func(events []sdk.Event) error {
-		piece = piece[:0]
-		for i := range events {
-			piece = append(events[i].AppendJSON(piece), '\n')
-		}
-		// Writers that have no deadlines are those of tests.
-		if err := control.SetWriteDeadline(time.Now().Add(s.o.OperationTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
-			return err
-		}
-		if _, err := w.Write(piece); err != nil {
-			return gone(err)
-		}
-		return gone(control.Flush())
-	})
-	if err != nil {
-		return err
-	}
-	if err := control.SetWriteDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return gone(err)
-	}
-	return nil
-}
-
 // event answers with one event.
-func (s *Server) event(w http.ResponseWriter, r *http.Request) error {
-	c, err := s.caller(r)
+func (s *server) event(w http.ResponseWriter, r *http.Request) error {
+	c, err := asking(r)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := s.within(r)
-	defer cancel()
 	q := store.Everything()
 	c.limit(&q)
 	id := r.PathValue("id")
-	e, err := s.o.Store.Get(ctx, id, q)
+	e, err := s.o.Store.Get(r.Context(), id, q)
 	if err != nil {
-		return cause(ctx, err)
+		return err
 	}
 	if e == nil {
-		return &Error{http.StatusNotFound, "Event " + id + " Not Found"}
+		return refuse(http.StatusNotFound, "Event %s Not Found", id)
 	}
 	return answerWith(w, appendEvent(nil, e))
 }
@@ -167,37 +167,33 @@ func answerJSON(w http.ResponseWriter, v any) error {
 }
 
 // types lists the event types.
-func (s *Server) types(w http.ResponseWriter, r *http.Request) error {
-	if err := s.adminOnly(r); err != nil {
+func (s *server) types(w http.ResponseWriter, r *http.Request) error {
+	if err := adminOnly(r); err != nil {
 		return err
 	}
-	ctx, cancel := s.within(r)
-	defer cancel()
-	list, err := s.o.Store.Types(ctx)
+	list, err := s.o.Store.Types(r.Context())
 	if err != nil {
-		return cause(ctx, err)
+		return err
 	}
 	return answerJSON(w, list)
 }
 
 // eventType answers nothing, as Panko.
-func (s *Server) eventType(_ http.ResponseWriter, r *http.Request) error {
-	if err := s.adminOnly(r); err != nil {
+func (s *server) eventType(_ http.ResponseWriter, r *http.Request) error {
+	if err := adminOnly(r); err != nil {
 		return err
 	}
-	return errNothing
+	return refuse(http.StatusNotFound, "There is nothing at this path.")
 }
 
 // traits lists the traits of an event type.
-func (s *Server) traits(w http.ResponseWriter, r *http.Request) error {
-	if err := s.adminOnly(r); err != nil {
+func (s *server) traits(w http.ResponseWriter, r *http.Request) error {
+	if err := adminOnly(r); err != nil {
 		return err
 	}
-	ctx, cancel := s.within(r)
-	defer cancel()
-	list, err := s.o.Store.Traits(ctx, r.PathValue("type"))
+	list, err := s.o.Store.Traits(r.Context(), r.PathValue("type"))
 	if err != nil {
-		return cause(ctx, err)
+		return err
 	}
 	type description struct {
 		Name string `json:"name"`
@@ -211,16 +207,14 @@ func (s *Server) traits(w http.ResponseWriter, r *http.Request) error {
 }
 
 // values lists the values of a trait of all events of a type.
-func (s *Server) values(w http.ResponseWriter, r *http.Request) error {
-	if err := s.adminOnly(r); err != nil {
+func (s *server) values(w http.ResponseWriter, r *http.Request) error {
+	if err := adminOnly(r); err != nil {
 		return err
 	}
-	ctx, cancel := s.within(r)
-	defer cancel()
 	q := store.Everything()
 	eventType, name := r.PathValue("type"), r.PathValue("name")
 	q.Type, q.Only = &eventType, &name
-	return s.list(ctx, w, q, func(to []byte, e *sdk.Event) (list [][]byte) {
+	return s.list(r.Context(), w, q, func(to []byte, e *sdk.Event) (list [][]byte) {
 		for i := range e.Traits {
 			list = append(list, appendTrait(nil, &e.Traits[i]))
 		}
@@ -229,15 +223,13 @@ func (s *Server) values(w http.ResponseWriter, r *http.Request) error {
 }
 
 // status tells an admin what there is.
-func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
-	if err := s.adminOnly(r); err != nil {
+func (s *server) status(w http.ResponseWriter, r *http.Request) error {
+	if err := adminOnly(r); err != nil {
 		return err
 	}
-	ctx, cancel := s.within(r)
-	defer cancel()
-	st, err := s.o.Store.Status(ctx)
+	st, err := s.o.Store.Status(r.Context())
 	if err != nil {
-		return cause(ctx, err)
+		return err
 	}
 	answer := map[string]any{"events": st.Events, "chunks": st.Chunks, "bytes": st.Bytes, "damaged_events": st.Damaged}
 	if !st.First.IsZero() {
@@ -247,17 +239,17 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
 }
 
 // versions lists the versions of the API.
-func (s *Server) versions(w http.ResponseWriter, r *http.Request) error {
+func (s *server) versions(w http.ResponseWriter, r *http.Request) error {
 	type object = map[string]any
 	return answerJSON(w, object{"versions": object{"values": []object{{
 		"id":     "v2",
-		"links":  []object{{"href": s.base(r) + "/v2", "rel": "self"}, {"href": "https://docs.openstack.org/", "rel": "describedby", "type": "text/html"}},
+		"links":  []object{{"href": s.site.Base(r) + "/v2", "rel": "self"}, {"href": "https://docs.openstack.org/", "rel": "describedby", "type": "text/html"}},
 		"status": "stable", "updated": "2013-02-13T00:00:00Z",
 		"media-types": []object{{"base": "application/json", "type": "application/vnd.openstack.telemetry-v2+json"}},
 	}}}})
 }
 
 // capabilities are those of Panko.
-func (s *Server) capabilities(w http.ResponseWriter, _ *http.Request) error {
+func (s *server) capabilities(w http.ResponseWriter, _ *http.Request) error {
 	return answerJSON(w, map[string]map[string]bool{"api": {"events:query:simple": true}, "event_storage": {"storage:production_ready": true}})
 }

@@ -1,12 +1,10 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
-	"io"
 	"math"
-	"mime"
 	"net/http"
 	"strconv"
 	"strings"
@@ -36,10 +34,16 @@ type arguments struct {
 // maxFilters is the most filters of a question.
 const maxFilters = 100
 
-func (s *Server) arguments(w http.ResponseWriter, r *http.Request) (*arguments, error) {
+func (s *server) arguments(w http.ResponseWriter, r *http.Request) (*arguments, error) {
 	a := &arguments{}
-	if err := a.fromBody(http.MaxBytesReader(w, r.Body, s.o.MaxBody), r.Header.Get("Content-Type")); err != nil {
-		return nil, err
+	if r.ContentLength != 0 {
+		body, err := s.site.Body(w, r, "application/json")
+		if err == nil && len(body) > 0 {
+			err = a.fromBody(body)
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
 	if err := a.fromURL(r); err != nil {
 		return nil, err
@@ -58,16 +62,8 @@ func (s *Server) arguments(w http.ResponseWriter, r *http.Request) (*arguments, 
 	return a, nil
 }
 
-func (a *arguments) fromBody(body io.Reader, contentType string) error {
-	text, err := io.ReadAll(body)
-	if err != nil || len(text) == 0 {
-		return err
-	}
-	media, _, err := mime.ParseMediaType(contentType)
-	if contentType != "" && (err != nil || media != "application/json" && media != "text/javascript" && media != "application/javascript") {
-		return &Error{http.StatusUnsupportedMediaType, "Unknown mimetype: " + contentType}
-	}
-	d := json.NewDecoder(strings.NewReader(string(text)))
+func (a *arguments) fromBody(body []byte) error {
+	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields()
 	if err := d.Decode(a); err != nil {
 		if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
@@ -116,7 +112,7 @@ func (a *arguments) fromURL(r *http.Request) error {
 }
 
 // question makes a question of arguments.
-func (s *Server) question(ctx context.Context, a *arguments, c caller) (store.Query, error) {
+func (s *server) question(ctx context.Context, a *arguments, c caller) (store.Query, error) {
 	q := store.Everything()
 	for i := range a.Q {
 		if err := a.Q[i].add(&q, &c); err != nil {
@@ -304,5 +300,3 @@ func setOrder(o *store.Order, list []string) error {
 	}
 	return nil
 }
-
-var errStreamOrder = errors.New("events as a stream are sorted by generated; give a limit to have them by message_id")

@@ -4,186 +4,109 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
-	"slices"
-	"strings"
-	"time"
 
 	"github.com/nephoscope/nepho/aggregator/auth"
+	"github.com/nephoscope/nepho/aggregator/database"
+	"github.com/nephoscope/nepho/aggregator/web"
 	"github.com/nephoscope/nepho/plugins/events/store"
 )
 
-// Options of a [Server].
+// Options of [New].
 type Options struct {
+	// Web is what all APIs have. Its Fail is set by New. Its Timeout is the most time of
+	// a request that is not for a stream.
+	Web   web.Options
 	Store *store.Store
-	Auth  auth.Authenticator
-	Log   *slog.Logger
 	// DefaultLimit is how many events a list has at most without a limit.
 	DefaultLimit int
-	// MaxBody is the most bytes of the body of a request.
-	MaxBody int64
-	// OperationTimeout is the most time of a request, and of a stopped client in one
-	// that answers as a stream.
-	OperationTimeout time.Duration
-	// URLPrefix is the path below which the API is.
-	URLPrefix string
-	// ProxyHeaders says to believe X-Forwarded-Proto, -Host and -Prefix.
-	ProxyHeaders bool
-	// CORSOrigins are the origins whose pages may use the API; * is all.
-	CORSOrigins []string
 }
 
-// Server answers requests. It is an [http.Handler] that may be called concurrently.
-type Server struct {
-	o   Options
-	mux *http.ServeMux
+// server answers requests.
+type server struct {
+	o    Options
+	site *web.Site
+	log  *slog.Logger
 }
 
-// New makes a server.
-func New(o Options) *Server {
-	if o.URLPrefix = strings.Trim(o.URLPrefix, "/"); o.URLPrefix != "" {
-		o.URLPrefix = "/" + o.URLPrefix
-	}
-	s := &Server{o: o, mux: http.NewServeMux()}
-	s.handle("/", s.versions)
-	s.handle("/healthcheck", func(http.ResponseWriter, *http.Request) error { return nil })
-	s.handle("/v2/capabilities", s.capabilities)
-	s.handle("/v2/events", s.events)
-	s.handle("/v2/events/{id}", s.event)
-	s.handle("/v2/event_types", s.types)
-	s.handle("/v2/event_types/{type}", s.eventType)
-	s.handle("/v2/event_types/{type}/traits", s.traits)
-	s.handle("/v2/event_types/{type}/traits/{name}", s.values)
-	s.handle("/v2/status", s.status)
-	return s
+// New makes what answers requests. It may be called concurrently.
+func New(o Options) http.Handler {
+	s := &server{o: o, log: o.Web.Log}
+	o.Web.Fail = s.fail
+	s.site = web.New(o.Web)
+	s.site.Handle("GET /{$}", s.versions, web.Public)
+	s.site.Handle("GET /healthcheck", func(http.ResponseWriter, *http.Request) error { return nil }, web.Public)
+	s.site.Handle("GET /v2/capabilities", s.capabilities, web.Public)
+	s.site.Handle("GET /v2/events", s.events, web.Unlimited)
+	s.site.Handle("GET /v2/events/{id}", s.event)
+	s.site.Handle("GET /v2/event_types", s.types)
+	s.site.Handle("GET /v2/event_types/{type}", s.eventType)
+	s.site.Handle("GET /v2/event_types/{type}/traits", s.traits)
+	s.site.Handle("GET /v2/event_types/{type}/traits/{name}", s.values)
+	s.site.Handle("GET /v2/status", s.status)
+	return s.site
 }
 
-// handle adds what answers GET for a path.
-func (s *Server) handle(path string, h func(http.ResponseWriter, *http.Request) error) {
-	if path == "/" {
-		path = "/{$}"
-	}
-	s.mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			w.Header().Set("Allow", "GET, HEAD")
-			s.fail(w, r, &Error{http.StatusMethodNotAllowed, "The method " + r.Method + " is not allowed for this resource."})
-			return
-		}
-		if err := h(w, r); err != nil {
-			s.fail(w, r, err)
-		}
-	})
+func refuse(status int, format string, args ...any) *web.Error {
+	return &web.Error{Status: status, Text: fmt.Sprintf(format, args...)}
 }
 
-// ServeHTTP answers a request.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	s.allowOrigin(w, r)
-	if r.Method == http.MethodOptions {
-		return // 200, whatever it is for
-	}
-	path, inside := strings.CutPrefix(r.URL.EscapedPath(), s.o.URLPrefix)
-	if !inside || path != "" && path[0] != '/' {
-		s.fail(w, r, errNothing)
-		return
-	}
-	for strings.Contains(path, "//") { // as clients make of URLs with a slash at their end
-		path = strings.ReplaceAll(path, "//", "/")
-	}
-	path = "/" + strings.Trim(path, "/")
-	plain, err := url.PathUnescape(path)
-	if err != nil {
-		s.fail(w, r, errNothing)
-		return
-	}
-	a := &answer{ResponseWriter: w}
-	inner := *r
-	u := *r.URL
-	u.Path, u.RawPath = plain, path
-	inner.URL = &u
-	if _, pattern := s.mux.Handler(&inner); pattern == "" {
-		s.fail(a, r, errNothing)
-		return
-	}
-	s.mux.ServeHTTP(a, &inner)
+func bad(format string, args ...any) *web.Error {
+	return refuse(http.StatusBadRequest, format, args...)
 }
 
-var errNothing = &Error{http.StatusNotFound, "The resource could not be found."}
-
-// answer knows whether it has begun.
-type answer struct {
-	http.ResponseWriter
-	begun bool
+// invalid refuses an argument, as WSME does.
+func invalid(field, value, reason string) *web.Error {
+	return bad("Invalid input for field/attribute %s. Value: '%s'. %s", field, value, reason)
 }
 
-func (a *answer) WriteHeader(code int) {
-	a.begun = true
-	a.ResponseWriter.WriteHeader(code)
+// fault is the form of errors: that of WSME, in what Panko puts around it.
+type fault struct {
+	Message struct {
+		Code   string  `json:"faultcode"`
+		Reason string  `json:"faultstring"`
+		Debug  *string `json:"debuginfo"`
+	} `json:"error_message"`
 }
 
-func (a *answer) Write(b []byte) (int, error) {
-	a.begun = true
-	return a.ResponseWriter.Write(b)
-}
-
-// Unwrap lets [http.ResponseController] through.
-func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
-
-// allowOrigin lets pages of other origins ask.
-func (s *Server) allowOrigin(w http.ResponseWriter, r *http.Request) {
-	if len(s.o.CORSOrigins) == 0 {
-		return
-	}
+// fail answers with an error. What the server itself is to blame for is logged, and not
+// shown.
+func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	var (
+		e       *web.Error
+		unknown *auth.Refusal
+	)
 	h := w.Header()
-	h.Add("Vary", "Origin")
-	origin := r.Header.Get("Origin")
 	switch {
-	case origin == "":
-		return
-	case slices.Contains(s.o.CORSOrigins, origin):
-		h.Set("Access-Control-Allow-Origin", origin)
-		h.Set("Access-Control-Allow-Credentials", "true")
-	case slices.Contains(s.o.CORSOrigins, "*"):
-		h.Set("Access-Control-Allow-Origin", "*")
+	case errors.As(err, &e):
+	case errors.As(err, &unknown):
+		unknown.Headers(h)
+		e = refuse(unknown.Code, "%s", unknown.Reason)
+	case errors.Is(err, database.ErrUnavailable):
+		e = refuse(http.StatusServiceUnavailable, "The server's database is away; its log says why. Try again later.")
+	case errors.Is(err, context.DeadlineExceeded):
+		e = refuse(http.StatusServiceUnavailable, "The request took longer than the server's operation_timeout: ask for less, or for a stream.")
+	case errors.Is(err, context.Canceled):
+		e = refuse(http.StatusServiceUnavailable, "The request was given up.") // by its client, most often
 	default:
-		return
+		s.log.Error("cannot answer a request", "method", r.Method, "path", r.URL.Path, "error", err)
+		e = refuse(http.StatusInternalServerError, "The server has failed; its log says why.")
 	}
-	if r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" {
-		h.Set("Access-Control-Allow-Methods", "GET, HEAD")
-		h.Set("Access-Control-Allow-Headers", "Accept, Authorization, Content-Type, X-Auth-Token, X-Project-Id, X-Roles, X-User-Id")
-		h.Set("Access-Control-Max-Age", "3600")
+	if e.Status == http.StatusServiceUnavailable && h.Get("Retry-After") == "" {
+		h.Set("Retry-After", "1")
 	}
+	var f fault
+	f.Message.Code, f.Message.Reason = "Client", e.Text
+	if e.Status >= 500 {
+		f.Message.Code = "Server"
+	}
+	body, _ := json.Marshal(f) // of texts only
+	h.Set("Content-Type", mediaJSON)
+	w.WriteHeader(e.Status)
+	// A client that is gone needs no answer.
+	_, _ = w.Write(body)
 }
-
-// base is the URL under which the client sees the API.
-func (s *Server) base(r *http.Request) string {
-	u := url.URL{Scheme: "http", Host: r.Host, Path: s.o.URLPrefix}
-	if r.TLS != nil {
-		u.Scheme = "https"
-	}
-	if s.o.ProxyHeaders {
-		first := func(name string) string {
-			v, _, _ := strings.Cut(r.Header.Get(name), ",")
-			return strings.TrimSpace(v)
-		}
-		if v := first("X-Forwarded-Proto"); v == "http" || v == "https" {
-			u.Scheme = v
-		}
-		if v := first("X-Forwarded-Host"); v != "" && !strings.ContainsAny(v, "/?#@ ") {
-			u.Host = v
-		}
-		if v := first("X-Forwarded-Prefix"); strings.HasPrefix(v, "/") {
-			u.Path = strings.TrimRight(v, "/") + s.o.URLPrefix
-		}
-	}
-	return u.String()
-}
-
-// within gives a request the time that one may take.
-func (s *Server) within(r *http.Request) (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(r.Context(), s.o.OperationTimeout, errTooLong)
-}
-
-var errTooLong = errors.New("the request took longer than operation_timeout")
