@@ -22,23 +22,33 @@ type Server struct {
 	done    chan struct{}
 }
 
+// stall is how long a client may take nothing of what is sent to it until it is given up.
+const stall = 30 * time.Second
+
 // Listen begins to serve a handler; with a certificate, as https. What names the API in
-// errors and in the log.
+// errors and in the log. Clients that do not take their answers are given up.
 func Listen(ctx context.Context, what, address, cert, key string, h http.Handler, log *slog.Logger) (*Server, error) {
-	var certificate tls.Certificate
-	var err error
+	var secure *tls.Config
 	if cert != "" {
-		if certificate, err = tls.LoadX509KeyPair(cert, key); err != nil {
+		certificate, err := tls.LoadX509KeyPair(cert, key)
+		if err != nil {
 			return nil, fmt.Errorf("cannot load the certificate of %s: %w", what, err)
 		}
+		secure = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{certificate}, NextProtos: []string{"h2", "http/1.1"}}
 	}
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen for %s: %w", what, err)
 	}
+	return serve(l, secure, what, h, log), nil
+}
+
+// serve serves on a listener.
+func serve(l net.Listener, secure *tls.Config, what string, h http.Handler, log *slog.Logger) *Server {
 	s := &Server{Address: l.Addr().String(), done: make(chan struct{})}
-	if cert != "" {
-		l = tls.NewListener(l, &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{certificate}, NextProtos: []string{"h2", "http/1.1"}})
+	l = patientListener{l}
+	if secure != nil {
+		l = tls.NewListener(l, secure)
 	}
 	s.server = &http.Server{
 		Handler: h,
@@ -54,8 +64,12 @@ func Listen(ctx context.Context, what, address, cert, key string, h http.Handler
 			log.Error(what+" is no longer served", "error", err)
 		}
 	}()
-	return s, nil
+	return s
 }
+
+// OnStop has Stop call f, which ends answers that would never end. It is called before
+// Stop is.
+func (s *Server) OnStop(f func()) { s.server.RegisterOnShutdown(f) }
 
 // Stop ends the server after what is under way, or when ctx ends.
 func (s *Server) Stop(ctx context.Context) error {

@@ -1,13 +1,13 @@
 // Package web is what the HTTP APIs of Nepho's plugins have in common: listening
 // (listen.go), routes with their methods, who asks, limits of time and of bodies
-// (site.go, body.go), pages of other origins (cors.go), and how clients see a server
+// (site.go, body.go, patience.go), pages of other origins (cors.go), and how clients see a server
 // that is behind a proxy (url.go). What an API answers is its own business.
 package web
 
 import (
 	"context"
 	"errors"
-	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -120,9 +120,13 @@ func (s *Site) Handle(pattern string, h Handler, options ...Option) {
 
 // ServeHTTP answers a request.
 func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	a := &answer{ResponseWriter: w, patience: s.o.Timeout}
+	a := &answer{ResponseWriter: w, stream: r.ProtoMajor == 2, patience: s.o.Timeout}
 	defer a.done()
 	defer s.recover(a, r)
+	// A body that does not come must end every request, also one that nobody reads: the
+	// server waits for it. A little later than the context ends, because the end of reading
+	// ends it, too, and would say that the client is gone.
+	readUntil(a, time.Now().Add(s.o.Timeout+grace))
 	s.allowOrigin(a, r)
 	if r.Method == http.MethodOptions {
 		return // 200, whatever it is for
@@ -160,10 +164,8 @@ func (s *Site) call(op operation, w http.ResponseWriter, r *http.Request) error 
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, s.o.Timeout)
 		defer cancel()
-		// A body that does not come must end the request too, a little later, because
-		// the end of reading also ends the context and would say that the client is gone.
-		// Not every writer can do this, and those that can't are not on a network.
-		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.o.Timeout + grace))
+	} else {
+		r = whole(w, r)
 	}
 	if !op.public {
 		who, err := s.o.Auth.Identify(r.WithContext(ctx))
@@ -173,6 +175,38 @@ func (s *Site) call(op operation, w http.ResponseWriter, r *http.Request) error 
 		ctx = auth.With(ctx, who)
 	}
 	return op.h(w, r.WithContext(ctx))
+}
+
+// readUntil sets until when the request may be read. Not every writer can do this, and
+// those that can't are not on a network.
+func readUntil(w http.ResponseWriter, t time.Time) {
+	_ = http.NewResponseController(w).SetReadDeadline(t)
+}
+
+// whole lifts the deadline for reading a request as soon as its body has come whole. The
+// server goes on reading, to see whether the client is still there.
+func whole(w http.ResponseWriter, r *http.Request) *http.Request {
+	if r.Body == nil || r.Body == http.NoBody {
+		readUntil(w, time.Time{})
+		return r
+	}
+	inner := *r
+	inner.Body = &body{r.Body, w}
+	return &inner
+}
+
+type body struct {
+	io.ReadCloser
+	w http.ResponseWriter
+}
+
+// Read implements [io.Reader].
+func (b *body) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err == io.EOF {
+		readUntil(b.w, time.Time{})
+	}
+	return n, err
 }
 
 // recover answers a request whose handler failed by a fault of the program.
@@ -188,47 +222,5 @@ func (s *Site) recover(a *answer, r *http.Request) {
 	if a.started {
 		panic(http.ErrAbortHandler) // the client must not take it for complete
 	}
-	s.o.Fail(a, r, &Error{http.StatusInternalServerError, fmt.Sprintf("The server failed: %v", fault)})
-}
-
-// answer knows whether the answer has begun, and ends the connection of a client
-// that does not take it.
-type answer struct {
-	http.ResponseWriter
-	patience time.Duration
-	started  bool
-	written  int
-	deadline time.Time // until which the client may take what is written
-}
-
-// unsent is how much of an answer the HTTP server holds back at least, so that
-// short ones need no deadline.
-const unsent = 2048
-
-// WriteHeader implements [http.ResponseWriter].
-func (a *answer) WriteHeader(code int) {
-	a.started = true
-	a.ResponseWriter.WriteHeader(code)
-}
-
-// Write implements [http.ResponseWriter].
-func (a *answer) Write(p []byte) (int, error) {
-	a.started = true
-	if a.written += len(p); a.written > unsent {
-		if now := time.Now(); a.deadline.Sub(now) < a.patience/2 {
-			a.deadline = now.Add(a.patience)
-			_ = http.NewResponseController(a.ResponseWriter).SetWriteDeadline(a.deadline)
-		}
-	}
-	return a.ResponseWriter.Write(p)
-}
-
-// Unwrap is for [http.ResponseController].
-func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
-
-// done takes the deadline from the connection, which other handlers use too.
-func (a *answer) done() {
-	if !a.deadline.IsZero() {
-		_ = http.NewResponseController(a.ResponseWriter).SetWriteDeadline(time.Time{})
-	}
+	s.o.Fail(a, r, &Error{http.StatusInternalServerError, "The server has failed; its log says why."})
 }
