@@ -319,7 +319,7 @@ func TestPostgreSQL(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.index.DeleteResource(t.Context(), "instance", id); err != nil {
+	if err := s.index.DeleteResource(t.Context(), "instance", id, time.Time{}); err != nil {
 		t.Fatal(err)
 	}
 	sample(3)

@@ -422,6 +422,34 @@ func TestChangesMeanwhile(t *testing.T) {
 	s.run(step{user: "joe", request: "GET " + one, status: 200, want: `{"user_id": "b"}`})
 }
 
+// TestDeletesMeanwhile changes and deletes resources at the same time. Of a change and a
+// deletion of the same revision one has to fail.
+func TestDeletesMeanwhile(t *testing.T) {
+	s := newScript(t, Options{})
+	send := func(method, path, body string, headers ...string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(method, path, strings.NewReader(body))
+		r.SetBasicAuth("joe", "")
+		r.Header.Set("Content-Type", "application/json")
+		for i := 0; i < len(headers); i += 2 {
+			r.Header.Set(headers[i], headers[i+1])
+		}
+		w := httptest.NewRecorder()
+		s.server.ServeHTTP(w, r)
+		return w
+	}
+	for i := range 100 {
+		made := send("POST", "/v1/resource/generic", fmt.Sprintf(`{"id": "r%d", "user_id": "a"}`, i))
+		one := fmt.Sprintf("/v1/resource/generic/r%d", i)
+		changed := make(chan int)
+		go func() { changed <- send("PATCH", one, `{"user_id": "b"}`).Code }()
+		deletion := send("DELETE", one, "", "If-Match", made.Header().Get("ETag")).Code
+		change := <-changed
+		if !(change == 200 && deletion == 412) && !(change == 404 && deletion == 204) {
+			t.Fatalf("the change is answered with %d, and the deletion with %d", change, deletion)
+		}
+	}
+}
+
 type readFunc func([]byte) (int, error)
 
 func (f readFunc) Read(p []byte) (int, error) { return f(p) }

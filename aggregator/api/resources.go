@@ -271,9 +271,7 @@ func (s *Server) changeResource(w http.ResponseWriter, r *http.Request) error {
 	if err := checkLife(started, ended); err != nil {
 		return err
 	}
-	if r.Header.Get("If-Match") != "" || r.Header.Get("If-Unmodified-Since") != "" {
-		c.Revision = old.RevisionStart // which nobody may have changed meanwhile
-	}
+	c.Revision = pinned(r, old)
 	changed, err := s.o.Index.ChangeResource(ctx, t.Name, old.ID, c)
 	if err != nil {
 		return refusedMetrics(err)
@@ -289,7 +287,7 @@ func (s *Server) deleteResource(w http.ResponseWriter, r *http.Request) error {
 	if err := versionOf(found).check(r); err != nil {
 		return err
 	}
-	if err := s.o.Index.DeleteResource(r.Context(), r.PathValue("type"), found.ID); err != nil {
+	if err := s.o.Index.DeleteResource(r.Context(), r.PathValue("type"), found.ID, pinned(r, found)); err != nil {
 		return err
 	}
 	return writeNothing(w, http.StatusNoContent)

@@ -54,6 +54,16 @@ func (v version) check(r *http.Request) error {
 	return nil
 }
 
+// pinned is the revision that a resource must still have when it is changed, since the
+// conditions of a request were checked with it; the zero time is any.
+func pinned(r *http.Request, found *index.Resource) time.Time {
+	h := r.Header
+	if match := h.Get("If-Match"); match != "" && match != "*" || h.Get("If-Unmodified-Since") != "" || h.Get("If-None-Match") != "" {
+		return found.RevisionStart
+	}
+	return time.Time{}
+}
+
 // in reports whether the entity tag is in a list of them, or that is "*". Weak
 // tags match only where that is enough.
 func (v version) in(lists []string, weak bool) bool {

@@ -14,12 +14,16 @@ import (
 )
 
 // DeleteResource deletes a resource of a type with its history, and marks its
-// metrics as deleted. The error is a [*NotFoundError].
-func (x *Index) DeleteResource(ctx context.Context, typ string, id uuid.UUID) error {
+// metrics as deleted. If revision is not zero, the resource must not have been
+// changed since: see [Change]. The error is a [*NotFoundError] or [ErrRevision].
+func (x *Index) DeleteResource(ctx context.Context, typ string, id uuid.UUID, revision time.Time) error {
 	return x.update(ctx, func(u *update) error {
 		r, err := readResource(ctx, u.Session, typ, id, u.ForUpdate())
 		if err != nil {
 			return err
+		}
+		if !revision.IsZero() && !revision.Equal(r.RevisionStart) {
+			return ErrRevision
 		}
 		return x.deleteRow(ctx, u, r)
 	})
@@ -53,41 +57,48 @@ func (x *Index) deleteRow(ctx context.Context, u *update, r *row) error {
 
 // DeleteResources deletes the resources that a query selects, all of them, whatever
 // its page says, and gives how many there were. It does so in several transactions,
-// so that others need not wait: when it fails, some are deleted.
+// so that others need not wait: when it fails, some are deleted. What others change
+// meanwhile, so that it is no longer selected, stays.
 func (x *Index) DeleteResources(ctx context.Context, q ResourceQuery) (int, error) {
 	q.History = false
 	q.Page = Page{Limit: 500}
 	deleted := 0
 	for {
-		n, removed := 0, 0
+		n, removed, changed := 0, 0, false
 		err := x.update(ctx, func(u *update) error {
 			list, err := x.list(ctx, u.Session, q, nil)
 			if err != nil {
 				return err
 			}
 			ids := make([]uuid.UUID, len(list))
+			revisions := make(map[uuid.UUID]time.Time, len(list))
 			for i, r := range list {
-				ids[i] = r.ID
+				ids[i], revisions[r.ID] = r.ID, r.RevisionStart
 			}
-			n = len(list)
-			// Those that others deleted meanwhile are not among the locked ones.
+			n, removed, changed = len(list), 0, false
+			// Those that others deleted meanwhile are not among the locked ones, and those that
+			// others changed may not be selected any more: the next round looks.
 			rows, err := readRows(ctx, u.Session, ids, u.ForUpdate())
 			if err != nil {
 				return err
 			}
 			for _, r := range rows {
+				if !r.RevisionStart.Equal(revisions[r.ID]) {
+					changed = true
+					continue
+				}
 				if err := x.deleteRow(ctx, u, r); err != nil {
 					return err
 				}
+				removed++
 			}
-			removed = len(rows)
 			return nil
 		})
 		if err != nil {
 			return deleted, err
 		}
 		deleted += removed
-		if n < q.Page.Limit {
+		if n < q.Page.Limit && !changed {
 			return deleted, nil
 		}
 	}

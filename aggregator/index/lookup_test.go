@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -93,7 +94,7 @@ func TestLookupAfterChanges(t *testing.T) {
 		}
 		ok(t, x.DeleteMetric(ctx, id(10)))
 		gone(0)
-		ok(t, x.DeleteResource(ctx, Generic, id(1)))
+		ok(t, x.DeleteResource(ctx, Generic, id(1), time.Time{}))
 		gone(1)
 		must(x.ChangeResource(ctx, Generic, id(2), Change{Project: ptr(ptr("p"))}))(t)
 		byID, byName, byRef := find(2)

@@ -59,7 +59,7 @@ func TestStatementsUseIndexes(t *testing.T) {
 	must(x.Labelled(ctx, []Matcher{{Name: "a", Value: "b"}}, Scope{}, 10))(t)
 	must(x.History(ctx, "instance", id(1), Page{Limit: 10}))(t)
 	ok(t, x.DeleteMetric(ctx, r.Metrics["b"]))
-	ok(t, x.DeleteResource(ctx, "instance", id(1)))
+	ok(t, x.DeleteResource(ctx, "instance", id(1), time.Time{}))
 	must(x.Purge(ctx, time.Now(), 10))(t)
 
 	whole := regexp.MustCompile(`SCAN (m|r|a|l|p|metric|metric_label|label|resource|resource_history|attributes_\d+(_history)?)( |$)`)

@@ -180,9 +180,9 @@ func TestDeleteResource(t *testing.T) {
 		}
 		must(x.CreateResource(ctx, &Resource{ID: id(4), Type: Generic}, nil, []NewMetric{{Name: "a"}}))(t)
 		m := must(x.Resource(ctx, Generic, id(1)))(t).Metrics["a"]
-		wantError(t, x.DeleteResource(ctx, "instance", id(4)), &NotFoundError{KindResource, id(4).String()})
-		ok(t, x.DeleteResource(ctx, "instance", id(1)))
-		wantError(t, x.DeleteResource(ctx, "instance", id(1)), &NotFoundError{KindResource, id(1).String()})
+		wantError(t, x.DeleteResource(ctx, "instance", id(4), time.Time{}), &NotFoundError{KindResource, id(4).String()})
+		ok(t, x.DeleteResource(ctx, "instance", id(1), time.Time{}))
+		wantError(t, x.DeleteResource(ctx, "instance", id(1), time.Time{}), &NotFoundError{KindResource, id(1).String()})
 		_, err := x.Metric(ctx, m)
 		wantError(t, err, &NotFoundError{KindMetric, m.String()})
 		same(t, len(must(x.Metrics(ctx, MetricQuery{Deleted: true, Page: Page{Limit: 10}}))(t)), 2)

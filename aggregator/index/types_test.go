@@ -154,7 +154,7 @@ func TestTypes(t *testing.T) {
 		wantError(t, x.DeleteType(ctx, "instance"), &InUseError{KindResourceType, "instance"})
 		wantError(t, x.DeleteType(ctx, Generic), &InUseError{KindResourceType, Generic})
 		wantError(t, x.DeleteType(ctx, "none"), &NotFoundError{KindResourceType, "none"})
-		ok(t, x.DeleteResource(ctx, "instance", id(1)))
+		ok(t, x.DeleteResource(ctx, "instance", id(1), time.Time{}))
 		ok(t, x.DeleteType(ctx, "instance"))
 		same(t, len(must(x.Types(ctx))(t)), 1)
 		ok(t, x.CreateType(ctx, instance))
