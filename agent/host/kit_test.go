@@ -30,6 +30,12 @@ func TestMain(m *testing.M) {
 		sdk.Serve(sdk.Plugin{Name: "obedient", Publisher: func() sdk.Publisher { return &obedient{} }})
 	case "transformer":
 		sdk.Serve(sdk.Plugin{Name: "obedient", Transformer: func() sdk.Transformer { return &obedient{} }})
+	case "storage":
+		sdk.Serve(sdk.Plugin{Name: "obedient", Storage: func() sdk.Storage { return &asked{} }})
+	case "plain":
+		sdk.Serve(sdk.Plugin{Name: "obedient", Storage: func() sdk.Storage { return &plain{} }})
+	case "alarm":
+		sdk.Serve(sdk.Plugin{Name: "obedient", Alarm: func() sdk.Alarm { return &asking{} }})
 	case "tolerant":
 		sdk.Serve(sdk.Plugin{Name: "obedient", Transformer: func() sdk.Transformer { return new(tolerantly) }})
 	default:
@@ -140,7 +146,7 @@ func startInstance(t *testing.T, kind, name string) (*supervisor.Instance, strin
 	}
 	dir, sockets := t.TempDir(), shortDir(t)
 	p := supervisor.Start(supervisor.Spec{
-		Kind: strings.Replace(kind, "tolerant", "transformer", 1), Name: "obedient", Path: path, Bundled: true, SocketDir: sockets, Log: slog.New(slog.DiscardHandler),
+		Kind: strings.NewReplacer("tolerant", "transformer", "plain", "storage").Replace(kind), Name: "obedient", Path: path, Bundled: true, SocketDir: sockets, Log: slog.New(slog.DiscardHandler),
 		Env: []string{pluginVariable + "=" + kind, "TMPDIR=" + sockets},
 	})
 	in := p.Add(&wire.StartRequest{Instance: name, StateDir: dir, LogLevel: "info"})
