@@ -56,6 +56,7 @@ func commands() []command {
 		{"resource", "", "list, show and search resources of the aggregator", "", nil, resourceCommands()},
 		{"metric", "", "list, show, make and delete metrics of the aggregator", "", nil, metricCommands()},
 		{"measures", "", "show and add measures of the aggregator", "", nil, measuresCommands()},
+		{"alarm", "", "list, show and test alarms", "", nil, alarmCommands()},
 		{"aggregator", "", "look into what the aggregator stores", "", nil, aggregatorCommands()},
 		{"version", "", "print the version", "", (*App).version, nil},
 	}

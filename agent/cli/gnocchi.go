@@ -21,7 +21,20 @@ import (
 )
 
 // The commands on metrics, measures and resources are clients of the aggregator's
-// HTTP API, which is Gnocchi's: they work with a Gnocchi, too.
+// HTTP API, which is Gnocchi's: they work with a Gnocchi, too. Those on alarms are
+// clients of the alarm plugin's, which is Aodh's.
+
+// service is who is asked.
+type service struct {
+	kind         string
+	plugin, what string
+	address      string // where it listens if the configuration does not say
+}
+
+var (
+	theAggregator = service{config.Storage, "aggregator", "aggregator", "127.0.0.1:8041"}
+	theAlarms     = service{config.Alarm, "evaluator", "alarm evaluator", "127.0.0.1:8042"}
+)
 
 // clientHelp ends the help of each of these commands.
 const clientHelp = `
@@ -33,6 +46,7 @@ or the one whose Keystone token is in NEPHO_TOKEN or OS_TOKEN.`
 type client struct {
 	a       *App
 	command string // for messages
+	of      service
 	http    *http.Client
 	base    string
 	header  http.Header
@@ -40,15 +54,18 @@ type client struct {
 
 // clientFlags are the options of all commands that ask the API.
 type clientFlags struct {
+	of             service
 	file           *string
 	url, user, ca  string
 	insecure, json bool
 	timeout        time.Duration
 }
 
-func addClientFlags(flags *flag.FlagSet) *clientFlags {
-	f := &clientFlags{file: configFlag(flags)}
-	flags.StringVar(&f.url, "url", os.Getenv("NEPHO_URL"), "`address` of the API, such as http://127.0.0.1:8041; that of the configuration if not set")
+func addClientFlags(flags *flag.FlagSet) *clientFlags { return addFlagsOf(theAggregator, flags) }
+
+func addFlagsOf(of service, flags *flag.FlagSet) *clientFlags {
+	f := &clientFlags{of: of, file: configFlag(flags)}
+	flags.StringVar(&f.url, "url", os.Getenv("NEPHO_URL"), "`address` of the API, such as http://"+of.address+"; that of the configuration if not set")
 	flags.StringVar(&f.user, "user", os.Getenv("NEPHO_USER"), "`name` or name:password to ask as; admin where the API wants a name")
 	flags.StringVar(&f.ca, "ca", "", "PEM `file` with authorities to trust besides the system's")
 	flags.BoolVar(&f.insecure, "insecure", false, "do not check the certificate of the API")
@@ -69,7 +86,7 @@ func (a *App) ask(command string, f *clientFlags) (*client, bool) {
 }
 
 func newClient(f *clientFlags) (*client, error) {
-	c := &client{base: f.url, header: http.Header{}}
+	c := &client{of: f.of, base: f.url, header: http.Header{}}
 	roots, err := x509.SystemCertPool()
 	if err != nil {
 		roots = x509.NewCertPool()
@@ -77,7 +94,7 @@ func newClient(f *clientFlags) (*client, error) {
 	user := f.user
 	if c.base == "" {
 		loaded, _ := config.Load(config.Options{File: *f.file})
-		at, err := apiOf(loaded)
+		at, err := apiOf(loaded, f.of)
 		if err != nil {
 			return nil, err
 		}
@@ -124,15 +141,15 @@ func newClient(f *clientFlags) (*client, error) {
 	return c, nil
 }
 
-// place is where an instance of the aggregator serves its API.
+// place is where an instance serves its API.
 type place struct{ url, auth, certificate string }
 
-// apiOf gives the place of the first aggregator of a configuration; the default one
-// if there is none.
-func apiOf(c *config.Config) (place, error) {
-	p := place{url: "http://127.0.0.1:8041", auth: "basic"}
+// apiOf gives the place of the first instance of a service in a configuration; the
+// default one if there is none.
+func apiOf(c *config.Config, of service) (place, error) {
+	p := place{url: "http://" + of.address, auth: "basic"}
 	for _, i := range c.Instances {
-		if i.Kind != config.Storage || i.Plugin != "aggregator" {
+		if i.Kind != of.kind || i.Plugin != of.plugin {
 			continue
 		}
 		option := func(name string) string {
@@ -156,7 +173,7 @@ func apiOf(c *config.Config) (place, error) {
 		if p.certificate = option("tls.cert"); p.certificate != "" {
 			scheme = "https"
 		}
-		address := "127.0.0.1:8041"
+		address := of.address
 		if i.Options.Get("listen") != nil {
 			address = option("listen")
 		}
@@ -211,7 +228,7 @@ func (c *client) do(method, path string, query url.Values, body, into any) (raw 
 		if errors.As(err, &e) {
 			err = e.Err
 		}
-		return nil, nil, fmt.Errorf("no aggregator answers at %s: %w", c.base, err)
+		return nil, nil, fmt.Errorf("no %s answers at %s: %w", c.of.what, c.base, err)
 	}
 	defer answer.Body.Close()
 	raw, err = io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
@@ -223,7 +240,7 @@ func (c *client) do(method, path string, query url.Values, body, into any) (raw 
 	}
 	if into != nil {
 		if err := json.Unmarshal(raw, into); err != nil {
-			return nil, nil, fmt.Errorf("what answers at %s is no aggregator: %w", c.base, err)
+			return nil, nil, fmt.Errorf("what answers at %s is no %s: %w", c.base, c.of.what, err)
 		}
 	}
 	return raw, answer.Header, nil
@@ -232,10 +249,16 @@ func (c *client) do(method, path string, query url.Values, body, into any) (raw 
 // refusal says why a request was refused, in the API's own words.
 func refusal(code int, body []byte) error {
 	var told struct {
-		Description any `json:"description"`
+		Description any `json:"description"` // Gnocchi's form
+		Message     struct {
+			Text string `json:"faultstring"`
+		} `json:"error_message"` // Aodh's
 	}
 	if json.Unmarshal(body, &told) == nil && told.Description != nil {
 		return fmt.Errorf("%d %s: %s", code, http.StatusText(code), describe(told.Description))
+	}
+	if told.Message.Text != "" && code != http.StatusUnauthorized {
+		return fmt.Errorf("%d %s: %s", code, http.StatusText(code), told.Message.Text)
 	}
 	if code == http.StatusUnauthorized {
 		return errors.New("401 Unauthorized: say who asks with --user NAME:PASSWORD, or with a token in NEPHO_TOKEN")
@@ -317,7 +340,7 @@ func table[T any](c *client, list []json.RawMessage, asJSON bool, heads string, 
 	for _, raw := range list {
 		var entry T
 		if err := json.Unmarshal(raw, &entry); err != nil {
-			return c.fail(fmt.Errorf("what answers at %s is no aggregator: %w", c.base, err))
+			return c.fail(fmt.Errorf("what answers at %s is no %s: %w", c.base, c.of.what, err))
 		}
 		fmt.Fprintln(w, strings.Join(row(entry), "\t"))
 	}

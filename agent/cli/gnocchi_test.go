@@ -177,7 +177,7 @@ func TestPlaceOfConfiguration(t *testing.T) {
 		if err := os.WriteFile(file, []byte(toml), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		c, err := newClient(&clientFlags{file: &file})
+		c, err := newClient(&clientFlags{of: theAggregator, file: &file})
 		got := ""
 		if err != nil {
 			got = err.Error()
