@@ -233,9 +233,7 @@ func (d *dataPlane) write(ctx context.Context, in *intake) (engine.Outcome, erro
 			continue
 		}
 		in.batch.Metric(entry.Ref, entry.PolicyID)
-		for _, point := range p.points[start:end] {
-			in.batch.Point(point.Time, point.Value)
-		}
+		in.batch.Add(p.points[start:end]...)
 		start = end
 	}
 	if in.batch.Points() == 0 {

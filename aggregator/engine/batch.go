@@ -40,6 +40,9 @@ func (b *Batch) Point(t int64, v float64) {
 	b.points = append(b.points, window.Point{Time: t, Value: v})
 }
 
+// Add adds points of the metric that was named last; see [Batch.Point].
+func (b *Batch) Add(points ...window.Point) { b.points = append(b.points, points...) }
+
 // Points is the number of points.
 func (b *Batch) Points() int { return len(b.points) }
 

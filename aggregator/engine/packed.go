@@ -178,25 +178,33 @@ func packRaw(dst []byte, values []float64) ([]byte, byte) {
 // It is [column.Scale] for the few points of a block.
 func scale(values []float64, ints []int64) (exponent int, ok bool) {
 	p := powers[0]
-	for _, v := range values {
-		for {
-			if _, ok := integer(v, p); ok {
-				break
-			}
-			if exponent++; exponent > maxExponent {
+	for i, v := range values {
+		m, ok := integer(v, p)
+		for !ok {
+			// Quotients with ten times the divisor and the dividend are the same floats.
+			if exponent++; exponent > maxExponent || !timesTen(ints[:i]) {
 				return 0, false
 			}
 			p = powers[exponent]
-		}
-	}
-	for i, v := range values {
-		m, ok := integer(v, p)
-		if !ok {
-			return 0, false // too large with the exponent that others need
+			m, ok = integer(v, p)
 		}
 		ints[i] = m
 	}
 	return exponent, true
+}
+
+// timesTen multiplies integers, if they stay below 2^53.
+func timesTen(ints []int64) bool {
+	const limit = (1<<53 - 1) / 10
+	for _, m := range ints {
+		if m > limit || m < -limit {
+			return false
+		}
+	}
+	for i := range ints {
+		ints[i] *= 10
+	}
+	return true
 }
 
 // integer is the m with which m/p is v, bit for bit.

@@ -57,12 +57,8 @@ func appendWrite(dst []byte, b *Batch) []byte {
 		if regular {
 			flags |= recordRegular
 		}
-		e, decimal := decimals(points, exponent)
-		if decimal {
-			exponent = e
-			flags |= recordDecimal
-		}
-		dst = binary.AppendUvarint(dst, uint64(len(points))<<recordFlags|flags)
+		flagged := len(dst)
+		dst = binary.AppendUvarint(dst, uint64(len(points))<<recordFlags|flags|recordDecimal)
 		if flags&recordPolicy != 0 {
 			dst = binary.AppendUvarint(dst, uint64(m.policy))
 		}
@@ -82,18 +78,12 @@ func appendWrite(dst []byte, b *Batch) []byte {
 		case len(points) > 1:
 			dst = binary.AppendVarint(dst, step)
 		}
-		if !decimal {
+		decimal := false
+		if dst, exponent, decimal = appendDecimals(dst, points, exponent); !decimal {
+			dst[flagged] &^= recordDecimal
 			for _, p := range points {
 				dst = binary.LittleEndian.AppendUint64(dst, math.Float64bits(p.Value))
 			}
-			continue
-		}
-		dst = append(dst, byte(exponent))
-		last := int64(0)
-		for _, p := range points {
-			v, _ := integer(p.Value, powers[exponent])
-			dst = binary.AppendVarint(dst, v-last)
-			last = v
 		}
 	}
 	return dst
@@ -113,37 +103,38 @@ func step(points []window.Point) (int64, bool) {
 	return step, true
 }
 
-// decimals is an exponent with which all values are integers: the likely one, or
-// the one below it, which lets it sink again, or another.
-func decimals(points []window.Point, likely int) (int, bool) {
+// appendDecimals appends the exponent and the values, if they are decimals. It begins with the
+// exponent below the likely one, which lets it sink again.
+func appendDecimals(dst []byte, points []window.Point, likely int) ([]byte, int, bool) {
+	start := len(dst)
 	least := max(likely-1, 0)
-	e, ok := exponent(points, least)
-	if !ok && least > 0 {
-		return exponent(points, 0)
-	}
-	return e, ok
-}
-
-// exponent is the smallest one from least on with which all values are integers.
-func exponent(points []window.Point, least int) (int, bool) {
-	e := least
-	for i := range points {
-		for {
-			if _, ok := integer(points[i].Value, powers[e]); ok {
+	for e := least; e <= maxExponent; {
+		dst = append(dst[:start], byte(e))
+		last, p, odd := int64(0), powers[e], -1
+		for i := range points {
+			v, ok := integer(points[i].Value, p)
+			if !ok {
+				odd = i
 				break
 			}
-			if e++; e > maxExponent {
-				return 0, false
+			dst = binary.AppendVarint(dst, v-last)
+			last = v
+		}
+		if odd < 0 {
+			return dst, e, true
+		}
+		for e++; e <= maxExponent; e++ {
+			if _, ok := integer(points[odd].Value, powers[e]); ok {
+				break
 			}
 		}
 	}
-	// Values that were looked at before the exponent grew may be too large for it.
-	for i := 0; e > least && i < len(points); i++ {
-		if _, ok := integer(points[i].Value, powers[e]); !ok {
-			return 0, false
+	if least > 0 { // values may be too large for so many decimals
+		if dst, e, ok := appendDecimals(dst[:start], points, 0); ok {
+			return dst, e, true
 		}
 	}
-	return e, true
+	return dst[:start], likely, false
 }
 
 // appendForget appends the record of a deletion.

@@ -65,6 +65,32 @@ func TestRecordsComeBack(t *testing.T) {
 	}
 }
 
+// Whatever comes before them, decimals take little, and what is none comes back.
+func TestRecordsOfDecimals(t *testing.T) {
+	const none = 1.0 / 3
+	for _, values := range [][]float64{
+		{1, 2, 3}, {1, 2, 0.25}, {1, 2, 0.25, 7, 1e-9}, {0.25, 1, 2}, {1 << 52, 3}, {none}, {1, 2, none}, {1e-9, 1 << 52}, {none, 1}, {-0.5, 0},
+	} {
+		for _, first := range []float64{1, 0.1, 0.123456789, none} {
+			var b, got Batch
+			b.Metric(1, 1)
+			b.Point(1, first)
+			b.Metric(2, 1)
+			for i, v := range values {
+				b.Point(int64(i), v)
+			}
+			record := appendWrite(nil, &b)
+			if _, err := readRecord(record, &got); err != nil || !sameBatch(&b, &got) {
+				t.Errorf("%v behind %v: %v, %v", values, first, got, err)
+			}
+			_, decimal := scale(values, make([]int64, len(values)))
+			if raw := 8 * len(values); decimal && first != none && len(record) > 24+raw {
+				t.Errorf("%v behind %v take %d bytes", values, first, len(record))
+			}
+		}
+	}
+}
+
 func TestRecordsNameNoMetricThatThereCannotBe(t *testing.T) {
 	var b Batch
 	if refs, err := readRecord(appendForget(nil, []Ref{1, MaxRef + 1}), &b); err == nil {
