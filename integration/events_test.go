@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -108,5 +109,26 @@ func TestShippedEvents(t *testing.T) {
 	expect(101, "")
 	q := url.Values{"q.field": {"instance_id", "vcpus"}, "q.op": {"eq", "ge"}, "q.type": {"string", "integer"}, "q.value": {"instance-3", "50"}}
 	expect(5, q.Encode())
+	pankoCommands(t, listen)
 	undisturbed(t, a)
+}
+
+// pankoCommands are all commands that pankoclient adds to those of OpenStack.
+func pankoCommands(t *testing.T, listen string) {
+	t.Helper()
+	f := func(want string, args ...string) {
+		t.Helper()
+		cmd := exec.Command("/usr/bin/openstack", append(args, "--os-auth-type", "http_basic", "--os-username", "admin", "--os-password", "any", "--os-endpoint", "http://"+listen)...)
+		out, err := cmd.CombinedOutput()
+		if got := strings.TrimSpace(string(out)); err != nil && !strings.Contains(want, "HTTP 4") || got != want {
+			t.Errorf("openstack %s: %v\n%s\nwant\n%s", strings.Join(args, " "), err, got, want)
+		}
+	}
+	f("m00007\nm00017", "event", "list", "--filter", "instance_id=instance-7", "--limit", "2", "-f", "value", "-c", "message_id")
+	f("m00087\nm00077", "event", "list", "--filter", "instance_id=instance-7", "--marker", "m00097", "--limit", "2", "--sort", "generated:desc", "--sort", "message_id", "-f", "value", "-c", "message_id")
+	f("compute.instance.create.end", "event", "show", "m00007", "-f", "value", "-c", "event_type")
+	f("Event none Not Found (HTTP 404)", "event", "show", "none")
+	f("compute.instance.create.end", "event", "type", "list", "-f", "value")
+	f("instance_id string\nproject_id string\nuser_id string\nvcpus integer", "event", "trait", "description", "compute.instance.create.end", "-f", "value")
+	f("project_id p string"+strings.Repeat("\nproject_id p string", 100), "event", "trait", "list", "compute.instance.create.end", "project_id", "-f", "value")
 }

@@ -19,6 +19,8 @@ python3-gnocchiclient  /usr/bin/gnocchi
 python3-ceilometer     /usr/lib/python3/dist-packages/ceilometer/publisher/gnocchi.py
 python3-gnocchi        /usr/lib/python3/dist-packages/gnocchi/tests/functional/gabbits/base.yaml
 python3-gabbi          /usr/bin/gabbi-run
+python3-pankoclient    /usr/bin/panko
+python3-openstackclient /usr/bin/openstack
 keystone               /usr/bin/keystone-manage
 uwsgi-core             /usr/bin/uwsgi-core
 uwsgi-plugin-python3   /usr/lib/uwsgi/plugins/python311_plugin.so
