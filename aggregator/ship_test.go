@@ -247,6 +247,9 @@ func TestALostStoreGetsNoCopies(t *testing.T) {
 	}
 	a.add("one")
 	a.owner.lost = &engine.FencedError{Owner: "another", Epoch: 2}
+	if err := a.shipper.ship(t.Context()); !errors.As(err, new(*engine.FencedError)) {
+		t.Fatal(err)
+	}
 	a.shipper.run(t.Context(), time.Nanosecond) // ends
 	a.end = func() {}
 	if err := a.Stop(t.Context()); err != nil {
