@@ -6,7 +6,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/nephoscope/nepho/aggregator/database"
-	"github.com/nephoscope/nepho/aggregator/engine"
 )
 
 // eachChunk calls f for each piece of a list.
@@ -67,10 +66,11 @@ func listed(text string, n int) string {
 	return string(b[:len(b)-1])
 }
 
-func refArgs(refs []engine.Ref) []any {
-	args := make([]any, len(refs))
-	for i, r := range refs {
-		args[i] = int64(r)
+// numberArgs are numbers as arguments.
+func numberArgs[T ~int64 | ~uint64](numbers []T) []any {
+	args := make([]any, len(numbers))
+	for i, n := range numbers {
+		args[i] = int64(n)
 	}
 	return args
 }

@@ -164,7 +164,7 @@ func (x *Index) Purge(ctx context.Context, before time.Time, limit int) ([]engin
 			return err
 		}
 		return eachChunk(refs, func(chunk []engine.Ref) error {
-			_, err := u.Exec(ctx, "DELETE FROM metric WHERE ref IN "+places("?", len(chunk)), refArgs(chunk)...)
+			_, err := u.Exec(ctx, "DELETE FROM metric WHERE ref IN "+places("?", len(chunk)), numberArgs(chunk)...)
 			return err
 		})
 	})

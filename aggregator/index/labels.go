@@ -140,8 +140,8 @@ type condition struct {
 	Matcher
 	matches func(value string) bool // the negation included
 	// numbers are those of the labels that match, and count says how many metrics have
-	// one of them, up to countLimit. Both are for conditions that are not met by a metric
-	// without the label.
+	// one of them; both stop soon after countLimit. They are for conditions that are not
+	// met by a metric without the label.
 	numbers []int64
 	count   int
 }
@@ -174,17 +174,18 @@ func (c *condition) find(ctx context.Context, s *database.Session) error {
 			value string
 		)
 		err := rows.Scan(&id, &value)
-		if err == nil && c.matches(value) {
+		if err == nil && len(c.numbers) <= countLimit && c.matches(value) {
 			c.numbers = append(c.numbers, id)
 		}
 		return err
 	})
-	for _, id := range c.numbers {
+	for _, chunk := range padded(c.numbers) {
 		if err != nil || c.count >= countLimit {
 			break
 		}
 		var n int
-		_, err = s.One(ctx, "SELECT count(*) FROM (SELECT 1 FROM metric_label WHERE label = ? LIMIT ?) AS x", []any{id, countLimit}, &n)
+		args := append(numberArgs(chunk), countLimit)
+		_, err = s.One(ctx, "SELECT count(*) FROM (SELECT 1 FROM metric_label WHERE label IN "+places("?", len(chunk))+" LIMIT ?) AS x", args, &n)
 		c.count += n
 	}
 	if err != nil {
@@ -233,7 +234,8 @@ func (x *Index) labelled(ctx context.Context, matchers []Matcher, scope Scope, f
 			if err := c.find(ctx, s); err != nil {
 				return err
 			}
-			if driver == nil || c.count < driver.count {
+			// Of one that selects so much, all metrics might as well be asked.
+			if len(c.numbers) <= countLimit && (driver == nil || c.count < driver.count) {
 				driver = c
 			}
 		}

@@ -111,6 +111,20 @@ func TestLabels(t *testing.T) {
 	})
 }
 
+// Of a condition that too many labels satisfy, metrics are asked one by one.
+func TestTooManyLabels(t *testing.T) {
+	t.Parallel()
+	x := open(t, where(t, "sqlite"))
+	create := make([]NewMetric, countLimit+2)
+	for n := range create {
+		create[n].Labels = map[string]string{"n": fmt.Sprint(n)}
+	}
+	create[0].Labels = map[string]string{"m": "0"}
+	must(x.CreateMetrics(t.Context(), create))(t)
+	list := must(x.Labelled(t.Context(), []Matcher{{Name: "n", Value: ".+", Regexp: true}}, Scope{}, len(create)))(t)
+	same(t, []any{len(list), list[0].Labels["n"]}, []any{countLimit + 1, "1"})
+}
+
 // More metrics than one page has.
 func TestManyLabels(t *testing.T) {
 	both(t, func(t *testing.T, x *Index) {

@@ -36,7 +36,7 @@ func (x *Index) LookupRefs(ctx context.Context, refs []engine.Ref, into []*Entry
 	return lookup(ctx, x, &x.cache.byRef, refs, into, func(r engine.Ref) engine.Ref { return r },
 		func(ctx context.Context, s *database.Session, missing []engine.Ref, found func(engine.Ref, *Entry)) error {
 			query := entryQuery + "m.deleted_at IS NULL AND m.ref IN " + places("?", len(missing))
-			rows, err := s.Query(ctx, query, refArgs(missing)...)
+			rows, err := s.Query(ctx, query, numberArgs(missing)...)
 			return x.scanEntries(rows, err, func(e *Entry, _ Name) { found(e.Ref, e) })
 		})
 }
@@ -149,7 +149,7 @@ func (x *Index) Alive(ctx context.Context, refs []engine.Ref) ([]bool, error) {
 	alive := make(map[engine.Ref]bool, len(refs))
 	err := x.read(ctx, func(s *database.Session) error {
 		for _, chunk := range padded(refs) {
-			rows, err := s.Query(ctx, "SELECT ref FROM metric WHERE deleted_at IS NULL AND ref IN "+places("?", len(chunk)), refArgs(chunk)...)
+			rows, err := s.Query(ctx, "SELECT ref FROM metric WHERE deleted_at IS NULL AND ref IN "+places("?", len(chunk)), numberArgs(chunk)...)
 			err = database.Each(rows, err, func(rows *sql.Rows) error {
 				var r engine.Ref
 				err := rows.Scan(&r)

@@ -32,7 +32,7 @@ const seriesQuery = `SELECT m.ref, m.id, m.name, m.unit, (SELECT name FROM creat
 // SeriesByRef gives the metrics of the engine's numbers, in any order. Those that are
 // not there, or were deleted, are left out.
 func (x *Index) SeriesByRef(ctx context.Context, refs []engine.Ref) ([]*Series, error) {
-	return series(ctx, x, refs, "m.ref", func(_ *database.Session, chunk []engine.Ref) []any { return refArgs(chunk) })
+	return series(ctx, x, refs, "m.ref", func(_ *database.Session, chunk []engine.Ref) []any { return numberArgs(chunk) })
 }
 
 // SeriesByID is [Index.SeriesByRef] by the metrics' ids.
