@@ -241,17 +241,23 @@ func (s *store) Windows(ctx context.Context, qs []sdk.WindowQuery) (*sdk.Windows
 	for _, q := range qs {
 		rows += len(q.Series)
 	}
-	w := windowReader{counts: make([]int32, rows), starts: make([]int, rows)}
+	w := windowReader{
+		counts: make([]int32, rows), starts: make([]int, rows),
+		queries: make([]engine.Query, 0, rows), methods: make([]policy.Method, 0, rows), rows: make([]int, 0, rows),
+	}
 	row := 0
+	var refs []engine.Ref
+	var entries []*index.Entry
 	for _, q := range qs {
-		refs := make([]engine.Ref, len(q.Series))
-		for i, number := range q.Series {
-			if number <= engine.MaxRef { // else there is none: 0 is no metric's
-				refs[i] = engine.Ref(number)
+		refs = refs[:0]
+		for _, number := range q.Series {
+			if number > engine.MaxRef {
+				number = 0 // which is no metric's either
 			}
+			refs = append(refs, engine.Ref(number))
 		}
-		entries, err := s.index.LookupRefs(ctx, refs, nil)
-		if err != nil {
+		var err error
+		if entries, err = s.index.LookupRefs(ctx, refs, entries[:0]); err != nil {
 			return nil, err
 		}
 		method, wrong := policy.ParseMethod(q.Aggregation)
