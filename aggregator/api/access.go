@@ -49,7 +49,7 @@ func scope(ctx context.Context) (index.Scope, error) {
 	case who.Admin() || !who.Tenant:
 		return index.Scope{}, nil
 	case who.Project == "":
-		return index.Scope{}, &Error{http.StatusForbidden, "Insufficient privileges"}
+		return index.Scope{}, &Error{http.StatusForbidden, "Insufficient privileges: lists are of a project, and the request has none."}
 	}
 	return index.Scope{Project: who.Project}, nil
 }

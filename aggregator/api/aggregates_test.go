@@ -170,7 +170,7 @@ func TestAggregationOfMetrics(t *testing.T) {
 		status             int
 		query, description string
 	}{
-		{400, "metric=foo", `"Invalid input: not a valid value @ data[0]"`},
+		{400, "metric=foo", `"Invalid input: not a valid value @ data[0]: must be the id of a metric"`},
 		{404, "metric=" + unknown, `"Metric ` + unknown + ` does not exist"`},
 		{404, "metric=" + a + "&granularity=42", `"Aggregation method 'mean' at granularity '42.0' for metric ` + a + ` does not exist"`},
 		{404, "metric=" + a + "&metric=" + b + "&granularity=42", `"Aggregation method 'mean' at granularity '42.0' for metric ` + a + ` does not exist"`},
@@ -189,7 +189,7 @@ func TestAggregationOfMetrics(t *testing.T) {
 		p.refused(x.status, x.description, "GET", path+x.query, nil)
 	}
 	p.refused(400, `{"cause":"Invalid input","reason":"expected a list","detail":[]}`, "POST", path, `{"a":1}`)
-	p.refused(400, `{"cause":"Invalid input","reason":"not a valid value @ data[0]","detail":["0"]}`, "POST", path, `["foo"]`)
+	p.refused(400, `{"cause":"Invalid input","reason":"not a valid value @ data[0]: must be the id of a metric","detail":["0"]}`, "POST", path, `["foo"]`)
 }
 
 func TestAggregationOfResources(t *testing.T) {
@@ -206,7 +206,7 @@ func TestAggregationOfResources(t *testing.T) {
 		"POST", path+"cpu?granularity=60&groupby=project_id&reaggregation=sum", `{"!=":{"id":"x"}}`)
 	p.answers(`[{"group":{"project_id":"p2"},"measures":[]},{"group":{"project_id":null},"measures":`+value(5)+`}]`,
 		"POST", path+"mem?granularity=60&groupby=project_id", `{"!=":{"id":"x"}}`)
-	p.refused(400, `"Invalid groupby attribute"`, "POST", path+"cpu?groupby=nope", nil)
+	p.refused(400, `"Invalid groupby attribute: nope"`, "POST", path+"cpu?groupby=nope", nil)
 	p.refused(400, `"Resource type generic has no nope attribute"`, "POST", path+"cpu", `{"=":{"nope":"x"}}`)
 	p.refused(404, `"Resource type nope does not exist"`, "POST", "/v1/aggregation/resource/nope/metric/cpu", `{}`)
 	p.ask(405, "GET", path+"cpu", nil)
@@ -224,7 +224,7 @@ func TestSearchMeasures(t *testing.T) {
 		return `{"cause":"Aggregation does not exist","detail":{"granularity":` + g + `,"aggregation_method":"max"}}`
 	}
 	p.refused(400, `"No query specified in body"`, "POST", path, nil)
-	p.refused(400, `{"cause":"Invalid input","reason":"extra keys not allowed @ data['foo']","detail":["foo"]}`, "POST", path, `{"foo":12}`)
+	p.refused(400, `{"cause":"Invalid input","reason":"extra keys not allowed @ data['foo']: it is no operator","detail":["foo"]}`, "POST", path, `{"foo":12}`)
 	p.refused(400, `"Invalid value for start"`, "POST", path+"&start=foo", `{">=":12}`)
 	p.refused(400, `"Invalid value for stop"`, "POST", path+"&stop=", `{">=":12}`)
 	p.refused(400, noMax("300.0"), "POST", path+"&granularity=300&aggregation=max", `{">=":12}`)

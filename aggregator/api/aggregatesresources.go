@@ -211,7 +211,7 @@ func (d *dataPlane) columnsByName(ctx context.Context, resources []*index.Resour
 		names := slices.Sorted(maps.Keys(resource.Metrics))
 		for place, reference := range references {
 			for _, name := range names {
-				if matchName(reference.Metric, name) {
+				if index.Match(reference.Metric, name) {
 					columns = append(columns, column{reference: place, resource: resource, name: name})
 					ids = append(ids, resource.Metrics[name])
 				}

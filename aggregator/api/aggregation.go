@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -28,7 +29,7 @@ func (d *dataPlane) getAggregation(w http.ResponseWriter, r *http.Request) error
 	ids := make([]uuid.UUID, len(names))
 	for i, name := range names {
 		if ids[i], err = uuid.Parse(name); err != nil {
-			return badRequest("Invalid input: not a valid value @ data[" + strconv.Itoa(i) + "]")
+			return badRequest("Invalid input: not a valid value @ data[" + strconv.Itoa(i) + "]: must be the id of a metric")
 		}
 	}
 	return d.aggregateIDs(w, r, q, ids)
@@ -58,7 +59,7 @@ func readIDs(in input) ([]uuid.UUID, error) {
 		text, _ := item.scalar()
 		id, err := uuid.Parse(text)
 		if err != nil {
-			item.refuse("not a valid value")
+			item.invalid("must be the id of a metric")
 		}
 		ids = append(ids, id)
 	}
@@ -239,7 +240,7 @@ func (d *dataPlane) postResourceAggregation(w http.ResponseWriter, r *http.Reque
 	if err != nil {
 		var page *index.PageError
 		if errors.As(err, &page) {
-			return badRequest("Invalid groupby attribute")
+			return badRequest("Invalid groupby attribute: " + strings.Join(groupby, ", "))
 		}
 		return err
 	}

@@ -114,7 +114,7 @@ func TestBatchQuery(t *testing.T) {
 	p.refused(404, `{"cause":"Unknown metrics","reason":"Provided metrics don't exists","detail":["`+unknown+`"]}`, "POST", query, []string{a, unknown})
 	p.refused(404, `{"cause":"Metrics with unknown aggregation","detail":[["`+c+`","max"]]}`, "POST", query+"?aggregation=max", []string{a, c})
 	p.refused(400, `{"cause":"Metrics can't being aggregated","reason":"Granularities are missing","detail":[["`+c+`","mean",60.0]]}`, "POST", query+"?granularity=60", []string{a, c})
-	p.refused(400, `{"cause":"Invalid input","reason":"not a valid value @ data[1]","detail":["1"]}`, "POST", query, []string{a, "x"})
+	p.refused(400, `{"cause":"Invalid input","reason":"not a valid value @ data[1]: must be the id of a metric","detail":["1"]}`, "POST", query, []string{a, "x"})
 	p.refused(400, `{"cause":"Argument value error","detail":"aggregation","reason":"unknown aggregation method \"x\""}`, "POST", query+"?aggregation=x", []string{a})
 }
 

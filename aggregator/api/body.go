@@ -35,9 +35,18 @@ func (s *Server) body(w http.ResponseWriter, r *http.Request, into []byte, media
 		case err == io.EOF:
 			return into, nil
 		case err != nil:
-			return nil, fmt.Errorf("cannot read the body: %w", err)
+			return nil, brokenBody(err)
 		}
 	}
+}
+
+// brokenBody is the answer to a body that cannot be read to its end: who sent it did
+// not end it, or packed or encoded it wrongly, if it did not take too long.
+func brokenBody(err error) error {
+	if refusal(err) != nil {
+		return err
+	}
+	return badRequest("The body cannot be read to its end: " + err.Error())
 }
 
 func growTo(b []byte, size int) []byte {

@@ -293,7 +293,7 @@ func TestResourceTypesOverHTTP(t *testing.T) {
 		step{user: "admin", request: "POST /v1/resource_type", body: `{"name": "x", "attributes": {"id": {"type": "string"}}}`, status: 400, want: `"Invalid input: Resource attribute name id is invalid"`},
 		step{user: "admin", request: "POST /v1/resource_type", body: `{"name": "x", "attributes": {"-": {"type": "string"}}}`, status: 400, want: `"Invalid input: Resource attribute name - is invalid"`},
 		step{user: "admin", request: "POST /v1/resource_type", body: `{"name": "x", "attributes": {"` + strings.Repeat("a", 64) + `": {"type": "string"}}}`, status: 400},
-		step{user: "admin", request: "POST /v1/resource_type", body: `{"name": "x", "attributes": {"a": {"type": "odd"}}}`, status: 400, want: cause("not a valid value for dictionary value @ data['attributes']['a']['type']", "attributes", "a", "type")},
+		step{user: "admin", request: "POST /v1/resource_type", body: `{"name": "x", "attributes": {"a": {"type": "odd"}}}`, status: 400, want: cause("not a valid value for dictionary value @ data['attributes']['a']['type']: must be string, uuid, number, bool or datetime", "attributes", "a", "type")},
 		step{user: "admin", request: "POST /v1/resource_type", body: `{"name": "x", "attributes": {"a": {}}}`, status: 400, want: cause("required key not provided @ data['attributes']['a']['type']", "attributes", "a", "type")},
 		step{user: "admin", request: "POST /v1/resource_type", body: `{"name": "x", "attributes": {"a": {"type": "string", "max_length": 256}}}`, status: 400},
 		step{user: "admin", request: "POST /v1/resource_type", body: `{"name": "x", "attributes": {"a": {"type": "string", "max": 5}}}`, status: 400},
@@ -347,11 +347,11 @@ func TestResourcesOverHTTP(t *testing.T) {
 		step{user: "joe", request: "POST /v1/resource/generic", body: `{"id": 5}`, status: 400, want: cause("expected str for dictionary value @ data['id']", "id")},
 		step{user: "joe", request: "POST /v1/resource/generic", body: `{"id": "x", "started_at": "2014-01-03", "ended_at": "2014-01-01"}`, status: 400, want: `"Start timestamp cannot be after end timestamp"`},
 		step{user: "joe", request: "POST /v1/resource/generic", body: `{"id": "x", "started_at": null}`, status: 400},
-		step{user: "joe", request: "POST /v1/resource/generic", body: `{"id": "x", "user_id": 5}`, status: 400, want: cause("not a valid value for dictionary value @ data['user_id']", "user_id")},
+		step{user: "joe", request: "POST /v1/resource/generic", body: `{"id": "x", "user_id": 5}`, status: 400, want: cause("not a valid value for dictionary value @ data['user_id']: must be a string or null", "user_id")},
 		step{user: "joe", request: "POST /v1/resource/generic", body: `{"id": "x", "metrics": {"a/b": {}}}`, status: 400, want: `"'/' is not supported in metric name"`},
 		step{user: "joe", request: "POST /v1/resource/generic", body: `{"id": "x", "metrics": {"a": {"archive_policy_name": "nope"}}}`, status: 400, want: `"Archive policy nope does not exist"`},
 		step{user: "joe", request: "POST /v1/resource/generic", body: `{"id": "x", "metrics": {"a": "75c44741-cc60-4033-804e-2d3098c7d2e9"}}`, status: 400, want: `"Metric 75c44741-cc60-4033-804e-2d3098c7d2e9 does not exist"`},
-		step{user: "joe", request: "POST /v1/resource/generic", body: `{"id": "x", "metrics": {"a": 5}}`, status: 400, want: cause("not a valid value for dictionary value @ data['metrics']['a']", "metrics", "a")},
+		step{user: "joe", request: "POST /v1/resource/generic", body: `{"id": "x", "metrics": {"a": 5}}`, status: 400, want: cause("not a valid value for dictionary value @ data['metrics']['a']: must be the id of a metric, or an object for a new one", "metrics", "a")},
 		step{user: "joe", request: "POST /v1/resource/generic", body: `{"id": "x", "metrics": {"a": {"unit": "` + strings.Repeat("x", 32) + `"}}}`, status: 400},
 		// Nothing of the refused ones is left.
 		step{user: "joe", request: "GET /v1/resource/generic?attrs=id&attrs=type&attrs=odd", status: 200, want: `[{"id": "75c44741-cc60-4033-804e-2d3098c7d2e9", "type": "generic"}]`},
@@ -503,7 +503,7 @@ func TestMetricsOverHTTP(t *testing.T) {
 		step{user: "joe", request: "GET /v1/metric?unit=B/s&creator=joe&archive_policy_name=high&odd=1", status: 200, want: `[{"id": "{m}"}]`},
 		step{user: "joe", request: "GET /v1/metric?archive_policy_name=nope", status: 200, want: `[]`},
 		step{user: "joe", request: "GET /v1/metric?user_id=joe&project_id=p", status: 200, want: `[]`},
-		step{user: "joe", request: "GET /v1/metric?status=odd", status: 400, want: `"Invalid input: not a valid value for dictionary value @ data['status']"`},
+		step{user: "joe", request: "GET /v1/metric?status=odd", status: 400, want: `"Invalid input: not a valid value for dictionary value @ data['status']: must be active or delete"`},
 		// Where there are no projects everybody's metrics are listed.
 		step{user: "jim", request: "GET /v1/metric?sort=name:desc", status: 200, want: `["*", "*", "*"]`},
 
@@ -676,7 +676,7 @@ func TestTenancy(t *testing.T) {
 	}
 	s.run(
 		// Without a project there is nothing to list.
-		step{user: "pat@", request: "GET /v1/resource/generic", status: 403, want: `"Insufficient privileges"`},
+		step{user: "pat@", request: "GET /v1/resource/generic", status: 403, want: `"Insufficient privileges: lists are of a project, and the request has none."`},
 		step{user: "pat@", request: "GET /v1/metric", status: 403},
 		step{user: "pat@", request: "DELETE /v1/resource/generic", body: `{"=": {"id": "x"}}`, status: 403},
 		step{user: "admin@", request: "GET /v1/metric", status: 200, want: `["*", "*", "*"]`},

@@ -67,15 +67,21 @@ func (in input) err() error { return firstOf(*in.first, *in.missing) }
 func (in input) skip() bool { return *in.first != nil || in.raw == nil }
 
 // fault records what is wrong with the value.
-func (in input) fault(reason string) {
+func (in input) fault(reason string) { in.explain(reason, "") }
+
+// invalid records that the value is none of those that may be there, and which may.
+func (in input) invalid(sentence string) { in.explain("not a valid value", sentence) }
+
+// explain is fault with a sentence of our own behind Gnocchi's text.
+func (in input) explain(reason, sentence string) {
 	if in.member {
 		reason += " for dictionary value"
 	}
-	in.refuse(reason)
+	in.abort(in.describe(reason, sentence))
 }
 
 // refuse records a fault whose text does not say that it is a dictionary's value.
-func (in input) refuse(reason string) { in.abort(in.describe(reason)) }
+func (in input) refuse(reason string) { in.abort(in.describe(reason, "")) }
 
 // abort records that something is wrong with the body.
 func (in input) abort(err error) {
@@ -84,10 +90,13 @@ func (in input) abort(err error) {
 	}
 }
 
-// describe is the answer to a fault of the value.
-func (in input) describe(reason string) *Error {
+// describe is the answer to a fault of the value, with a sentence unless that is "".
+func (in input) describe(reason, sentence string) *Error {
 	if len(in.path) > 0 {
 		reason += " @ " + in.place
+	}
+	if sentence != "" {
+		reason += ": " + sentence
 	}
 	detail := in.path
 	if detail == nil {
@@ -162,7 +171,7 @@ func (m members) get(name string) input {
 func (m members) need(name string) input {
 	in := m.get(name)
 	if in.raw == nil && *in.missing == nil {
-		*in.missing = in.describe("required key not provided")
+		*in.missing = in.describe("required key not provided", "")
 	}
 	return in
 }
@@ -287,7 +296,7 @@ func (in input) span() time.Duration {
 	}
 	text, ok := in.scalar()
 	if !ok {
-		in.fault("Invalid timespan")
+		in.explain("Invalid timespan", "must be a number of seconds, or text such as 5 min")
 		return 0
 	}
 	span, err := timetext.ParseSpan(text)
@@ -306,9 +315,9 @@ func (in input) time(now time.Time) time.Time {
 	t, err := timetext.ParseTime(text, now)
 	switch {
 	case !ok:
-		in.fault("not a valid value")
+		in.invalid("must be a time: a number or a string")
 	case err != nil:
-		in.fault("not a valid value: " + err.Error())
+		in.invalid(err.Error())
 	}
 	return time.Unix(0, t).UTC()
 }

@@ -105,25 +105,12 @@ func unpack(r *http.Request) error {
 		r.Body = struct {
 			io.Reader
 			io.Closer
-		}{unpacked{z}, r.Body}
+		}{z, r.Body}
 		r.ContentLength = -1
 		return nil
 	default:
 		return &Error{http.StatusUnsupportedMediaType, fmt.Sprintf("The body has the content encoding %q. Send it as it is, or with gzip.", encoding)}
 	}
-}
-
-// unpacked makes faults of packed data the client's.
-type unpacked struct{ z *gzip.Reader }
-
-func (u unpacked) Read(p []byte) (int, error) {
-	n, err := u.z.Read(p)
-	if err != nil && err != io.EOF {
-		if err == gzip.ErrChecksum || err == gzip.ErrHeader || err == io.ErrUnexpectedEOF {
-			err = badRequest("The body cannot be unpacked: " + err.Error())
-		}
-	}
-	return n, err
 }
 
 // readMeasures reads a body with measures.

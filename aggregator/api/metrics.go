@@ -108,7 +108,7 @@ func (s *Server) listMetrics(w http.ResponseWriter, r *http.Request) error {
 	case status == "delete":
 		query.Deleted = true
 	default:
-		return badRequest("Invalid input: not a valid value for dictionary value @ data['status']")
+		return badRequest("Invalid input: not a valid value for dictionary value @ data['status']: must be active or delete")
 	}
 	var metrics []*index.Metric
 	if !nothing {

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"net/http"
@@ -13,11 +14,11 @@ import (
 )
 
 func (s *Server) policyRoutes() {
-	s.handle("GET /v1/archive_policy", s.listPolicies)
-	s.handle("POST /v1/archive_policy", s.createPolicy)
-	s.handle("GET /v1/archive_policy/{name}", s.getPolicy)
-	s.handle("PATCH /v1/archive_policy/{name}", s.changePolicy)
-	s.handle("DELETE /v1/archive_policy/{name}", s.deletePolicy)
+	x := s.o.Index
+	named[*policy.Policy]{
+		path: "archive_policy", view: func(p *policy.Policy) any { return viewPolicy(p) },
+		all: x.Policies, one: x.Policy, create: s.createPolicy, change: s.changePolicy, remove: x.DeletePolicy,
+	}.routes(s)
 }
 
 // maxName is the most characters of names that are stored.
@@ -56,34 +57,7 @@ func viewPolicy(p *policy.Policy) policyView {
 	return v
 }
 
-func (s *Server) listPolicies(w http.ResponseWriter, r *http.Request) error {
-	policies, err := s.o.Index.Policies(r.Context())
-	if err != nil {
-		return err
-	}
-	views := make([]policyView, 0, len(policies))
-	for _, p := range policies {
-		views = append(views, viewPolicy(p))
-	}
-	return writeJSON(w, http.StatusOK, views)
-}
-
-func (s *Server) getPolicy(w http.ResponseWriter, r *http.Request) error {
-	p, err := s.o.Index.Policy(r.Context(), r.PathValue("name"))
-	if err != nil {
-		return err
-	}
-	return writeJSON(w, http.StatusOK, viewPolicy(p))
-}
-
-func (s *Server) createPolicy(w http.ResponseWriter, r *http.Request) error {
-	if err := requireAdmin(r.Context()); err != nil {
-		return err
-	}
-	in, err := s.input(w, r)
-	if err != nil {
-		return err
-	}
+func (s *Server) createPolicy(ctx context.Context, in input) (*policy.Policy, string, error) {
 	body := in.object("name", "definition", "back_window", "aggregation_methods")
 	p := &policy.Policy{Name: body.need("name").text(1, maxName), Methods: defaultMethods}
 	if v := body.get("back_window"); v.given() {
@@ -92,66 +66,37 @@ func (s *Server) createPolicy(w http.ResponseWriter, r *http.Request) error {
 	if v := body.get("aggregation_methods"); v.given() {
 		p.Methods = readMethods(v)
 	}
+	var err error
 	p.Definitions, err = readDefinitions(body.need("definition"))
 	if err := firstOf(in.err(), err); err != nil {
-		return err
+		return nil, "", err
 	}
 	// A window before the first one there can be is not told from none.
 	if coarsest := int64(p.Coarsest()); int64(p.BackWindow) > math.MaxInt64/coarsest {
-		return badRequest("back_window is too long: it must be less than 292 years")
+		return nil, "", badRequest("back_window is too long: it must be less than 292 years")
 	}
-	if err := s.o.Index.CreatePolicy(r.Context(), p); err != nil {
-		return err
-	}
-	w.Header().Set("Location", s.link(r, "v1", "archive_policy", p.Name))
-	return writeJSON(w, http.StatusCreated, viewPolicy(p))
+	return p, p.Name, s.o.Index.CreatePolicy(ctx, p)
 }
 
-func (s *Server) changePolicy(w http.ResponseWriter, r *http.Request) error {
-	name := r.PathValue("name")
-	p, err := s.o.Index.Policy(r.Context(), name)
-	if err != nil {
-		return err
-	}
-	if err := requireAdmin(r.Context()); err != nil {
-		return err
-	}
+func (s *Server) changePolicy(w http.ResponseWriter, r *http.Request, p *policy.Policy) (*policy.Policy, error) {
 	in, err := s.input(w, r)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	definitions, err := readDefinitions(in.object("definition").need("definition"))
 	if err := firstOf(in.err(), err); err != nil {
-		return err
+		return nil, err
 	}
 	const refused = "Archive policy %s does not support change: %s"
 	if len(definitions) != len(p.Definitions) {
-		return badRequest(fmt.Sprintf(refused, name, "Cannot add or drop granularities"))
+		return nil, badRequest(fmt.Sprintf(refused, p.Name, "Cannot add or drop granularities"))
 	}
 	for _, old := range p.Definitions {
 		if !slices.ContainsFunc(definitions, func(d policy.Definition) bool { return d.Granularity == old.Granularity }) {
-			return badRequest(fmt.Sprintf(refused, name, secondsText(old.Granularity)+" granularity interval was changed"))
+			return nil, badRequest(fmt.Sprintf(refused, p.Name, secondsText(old.Granularity)+" granularity interval was changed"))
 		}
 	}
-	p, err = s.o.Index.SetDefinitions(r.Context(), name, definitions)
-	if err != nil {
-		return err
-	}
-	return writeJSON(w, http.StatusOK, viewPolicy(p))
-}
-
-func (s *Server) deletePolicy(w http.ResponseWriter, r *http.Request) error {
-	name := r.PathValue("name")
-	if _, err := s.o.Index.Policy(r.Context(), name); err != nil {
-		return err
-	}
-	if err := requireAdmin(r.Context()); err != nil {
-		return err
-	}
-	if err := s.o.Index.DeletePolicy(r.Context(), name); err != nil {
-		return err
-	}
-	return writeNothing(w, http.StatusNoContent)
+	return s.o.Index.SetDefinitions(r.Context(), p.Name, definitions)
 }
 
 // readDefinitions reads the granularities of a policy. Faults that are not of one
@@ -237,7 +182,7 @@ func readMethods(in input) policy.Set {
 		} else if m, err := policy.ParseMethod(name); err == nil {
 			set.Add(m)
 		} else {
-			item.fault("not a valid value")
+			item.invalid("must be a method that /v1/capabilities lists")
 			return plain
 		}
 		if sign == "" {

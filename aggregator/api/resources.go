@@ -175,7 +175,7 @@ func readOwner(in input) **string {
 	case in.null():
 		return new(*string)
 	case in.kind() != '"':
-		in.fault("not a valid value")
+		in.invalid("must be a string or null")
 		return nil
 	}
 	text := in.text(0, maxName)
@@ -318,7 +318,7 @@ func readMetrics(in input) metricsInput {
 			text, _ := item.scalar()
 			id, err := uuid.Parse(text)
 			if err != nil {
-				item.fault("not a valid value")
+				item.invalid("must be the id of a metric")
 			}
 			if v.attach == nil {
 				v.attach = map[string]uuid.UUID{}
@@ -330,7 +330,7 @@ func readMetrics(in input) metricsInput {
 			readMetric(item.object("archive_policy_name", "unit", "name"), &m)
 			v.new = append(v.new, m)
 		default:
-			item.fault("not a valid value")
+			item.invalid("must be the id of a metric, or an object for a new one")
 		}
 	}
 	return v

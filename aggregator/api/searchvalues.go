@@ -80,7 +80,7 @@ func (in input) search() expression {
 			return truth(slices.ContainsFunc(terms, func(e expression) bool { return (e(v) != 0) == some }) == some)
 		}
 	case "not":
-		value.abort(badRequest("Unknown operator not"))
+		value.abort(badRequest("Unknown operator not: use the opposite comparison"))
 		return nil
 	}
 	return in.operation()
@@ -95,7 +95,7 @@ func (in input) operation() expression {
 	}
 	f := valueOperators[name]
 	if f == nil {
-		value.refuse("extra keys not allowed")
+		value.abort(value.describe("extra keys not allowed", "it is no operator"))
 		return nil
 	}
 	if value.kind() != '[' {

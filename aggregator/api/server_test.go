@@ -451,3 +451,29 @@ func BenchmarkResourceList(b *testing.B) {
 	}
 	b.SetBytes(int64(len(o.b)))
 }
+
+// A body that does not come to its end, or is wrongly encoded, is the client's fault.
+func TestBrokenBodies(t *testing.T) {
+	var log strings.Builder
+	server := httptest.NewServer(bare(Options{Log: slog.New(slog.NewTextHandler(&log, nil))}))
+	for name, body := range map[string]string{
+		"cut off":      "Content-Length: 100\r\n\r\n[1",
+		"wrong chunks": "Transfer-Encoding: chunked\r\n\r\nxyz\r\n[1",
+	} {
+		c, err := net.Dial("tcp", server.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(c, "POST /test/a HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"+body)
+		c.(*net.TCPConn).CloseWrite()
+		answer, err := io.ReadAll(c)
+		if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 400 ") || !strings.Contains(string(answer), "The body") {
+			t.Errorf("%s: %s %v", name, answer, err)
+		}
+		c.Close()
+	}
+	server.Close()
+	if log.Len() > 0 {
+		t.Errorf("the log has %s", &log)
+	}
+}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -10,11 +11,11 @@ import (
 )
 
 func (s *Server) typeRoutes() {
-	s.handle("GET /v1/resource_type", s.listTypes)
-	s.handle("POST /v1/resource_type", s.createType)
-	s.handle("GET /v1/resource_type/{name}", s.getType)
-	s.handle("PATCH /v1/resource_type/{name}", s.changeType)
-	s.handle("DELETE /v1/resource_type/{name}", s.deleteType)
+	x := s.o.Index
+	named[index.ResourceType]{
+		path: "resource_type", view: func(t index.ResourceType) any { return viewType(t) },
+		all: x.Types, one: x.Type, create: s.createType, change: s.changeType, remove: s.deleteType,
+	}.routes(s)
 }
 
 // generic is the type of which every resource is.
@@ -60,34 +61,7 @@ func viewType(t index.ResourceType) typeView {
 	return v
 }
 
-func (s *Server) listTypes(w http.ResponseWriter, r *http.Request) error {
-	types, err := s.o.Index.Types(r.Context())
-	if err != nil {
-		return err
-	}
-	views := make([]typeView, 0, len(types))
-	for _, t := range types {
-		views = append(views, viewType(t))
-	}
-	return writeJSON(w, http.StatusOK, views)
-}
-
-func (s *Server) getType(w http.ResponseWriter, r *http.Request) error {
-	t, err := s.o.Index.Type(r.Context(), r.PathValue("name"))
-	if err != nil {
-		return err
-	}
-	return writeJSON(w, http.StatusOK, viewType(t))
-}
-
-func (s *Server) createType(w http.ResponseWriter, r *http.Request) error {
-	if err := requireAdmin(r.Context()); err != nil {
-		return err
-	}
-	in, err := s.input(w, r)
-	if err != nil {
-		return err
-	}
+func (s *Server) createType(ctx context.Context, in input) (index.ResourceType, string, error) {
 	body := in.object("name", "attributes")
 	t := index.ResourceType{Name: body.need("name").text(1, maxName), Attributes: map[string]index.Attribute{}}
 	if v := body.get("attributes"); v.given() {
@@ -97,35 +71,21 @@ func (s *Server) createType(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	if err := in.err(); err != nil {
-		return err
+		return t, "", err
 	}
 	for _, a := range t.Attributes {
 		if err := checkLimits(a); err != nil {
-			return err
+			return t, "", err
 		}
 	}
-	if err := s.o.Index.CreateType(r.Context(), t); err != nil {
-		return invalidType(err)
-	}
-	w.Header().Set("Location", s.link(r, "v1", "resource_type", t.Name))
-	return writeJSON(w, http.StatusCreated, viewType(t))
+	return t, t.Name, invalidType(s.o.Index.CreateType(ctx, t))
 }
 
-func (s *Server) deleteType(w http.ResponseWriter, r *http.Request) error {
-	name := r.PathValue("name")
-	if _, err := s.o.Index.Type(r.Context(), name); err != nil {
-		return err
-	}
-	if err := requireAdmin(r.Context()); err != nil {
-		return err
-	}
+func (s *Server) deleteType(ctx context.Context, name string) error {
 	if name == generic {
 		return &index.InUseError{Kind: index.KindResourceType, Name: name}
 	}
-	if err := s.o.Index.DeleteType(r.Context(), name); err != nil {
-		return err
-	}
-	return writeNothing(w, http.StatusNoContent)
+	return s.o.Index.DeleteType(ctx, name)
 }
 
 // maxLength is the longest string that an attribute may allow.
@@ -148,7 +108,7 @@ func readAttribute(o members) index.Attribute {
 		options = append(options, "min", "max")
 	case index.UUID, index.Bool, index.Datetime:
 	default:
-		typ.fault("not a valid value")
+		typ.invalid("must be string, uuid, number, bool or datetime")
 		return a
 	}
 	o.only(options)
@@ -204,36 +164,24 @@ type typeChange struct {
 	remove []string
 }
 
-func (s *Server) changeType(w http.ResponseWriter, r *http.Request) error {
-	name := r.PathValue("name")
-	t, err := s.o.Index.Type(r.Context(), name)
-	if err != nil {
-		return err
-	}
-	if err := requireAdmin(r.Context()); err != nil {
-		return err
-	}
+func (s *Server) changeType(w http.ResponseWriter, r *http.Request, t index.ResourceType) (index.ResourceType, error) {
 	data, err := s.body(w, r, nil, mediaPatch)
 	if err != nil {
-		return err
+		return t, err
 	}
 	in, err := newInput(data)
 	if err != nil {
-		return err
+		return t, err
 	}
 	c, err := readTypeChange(t, in)
-	if err != nil {
-		return err
+	if err != nil || len(c.add)+len(c.remove) == 0 {
+		return t, err
 	}
-	if len(c.add)+len(c.remove) > 0 {
-		if name == generic {
-			return badRequest("Resource type generic can't be changed, for every resource is of it")
-		}
-		if t, err = s.o.Index.ChangeType(r.Context(), name, c.add, c.fill, c.remove); err != nil {
-			return invalidType(err)
-		}
+	if t.Name == generic {
+		return t, badRequest("Resource type generic can't be changed, for every resource is of it")
 	}
-	return writeJSON(w, http.StatusOK, viewType(t))
+	t, err = s.o.Index.ChangeType(r.Context(), t.Name, c.add, c.fill, c.remove)
+	return t, invalidType(err)
 }
 
 // readTypeChange reads a JSON patch of a type, which may only add and remove single
@@ -246,13 +194,13 @@ func readTypeChange(t index.ResourceType, in input) (typeChange, error) {
 		op := o.need("op")
 		verb, _ := op.scalar()
 		if verb != "add" && verb != "remove" {
-			op.fault("not a valid value")
+			op.invalid("must be add or remove")
 		}
 		path := o.get("path")
 		text, _ := path.scalar()
 		name, ok := strings.CutPrefix(text, "/attributes/")
 		if path.given() && (!ok || name == "" || strings.Contains(name, "/")) {
-			path.fault("not a valid value")
+			path.invalid("must be /attributes/NAME")
 		}
 		if err := in.err(); err != nil {
 			return c, err
