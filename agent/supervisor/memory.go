@@ -5,6 +5,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // collectAt gives the variable that has a plugin's garbage collector work harder
@@ -21,6 +23,15 @@ func collectAt(spec *Spec) string {
 		}
 	}
 	return fmt.Sprintf("GOMEMLIMIT=%d", spec.MemoryLimit/5*4)
+}
+
+// noHugePages has the kernel use small pages for the memory of this process and of
+// those that it starts from now on. Where the system gives huge ones to all, as
+// Debian and Red Hat do, a process pays for 2 MiB wherever it uses a few pages of
+// that, and Go's runtime uses a few in many places: an agent with seven plugins at
+// rest then takes 26 MiB more.
+func noHugePages() {
+	unix.Prctl(unix.PR_SET_THP_DISABLE, 1, 0, 0, 0) //nolint:errcheck // it is a wish
 }
 
 // How much sooner than the host the kernel is to end a plugin when memory runs

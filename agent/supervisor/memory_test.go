@@ -21,8 +21,8 @@ func TestCollectAt(t *testing.T) {
 	f(500<<20, "", "A=b", "GOMEMLIMIT=off")
 }
 
-// A plugin's process is told to keep below its limit, and is the kernel's choice
-// before the host is.
+// A plugin's process is told to keep below its limit, is the kernel's choice before
+// the host is, and gets no huge pages.
 func TestMemoryOfTheProcess(t *testing.T) {
 	t.Parallel()
 	spec, _ := newSpec(t, "")
@@ -42,5 +42,9 @@ func TestMemoryOfTheProcess(t *testing.T) {
 	}
 	if got, want := score(fmt.Sprint(pid)), min(1000, score("self")+200); got != want {
 		t.Errorf("oom_score_adj is %d, want %d", got, want)
+	}
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil || strings.Contains(string(status), "THP_enabled:\t1") {
+		t.Errorf("it gets huge pages, or %v", err)
 	}
 }

@@ -85,6 +85,7 @@ func Start(spec Spec) *Process {
 func (p *Process) own(ctx context.Context) {
 	runtime.LockOSThread()
 	relaxTimers()
+	noHugePages()
 	defer close(p.done)
 	var ends []time.Time
 	pause := time.Duration(0)
