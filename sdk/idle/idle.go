@@ -1,7 +1,8 @@
 // Package idle gives memory back to the system in processes that do little most
 // of the time. Go's collector lets a heap grow to 4 MiB before it first runs; in
 // a process that polls once a minute most of that is garbage of the start, and
-// an agent has many such processes.
+// an agent has many such processes. Nor does it need most of the program's file
+// any more.
 package idle
 
 import (
@@ -36,6 +37,7 @@ func Trim(ctx context.Context) {
 		now := allocated[0].Value.Uint64()
 		if now-before < busy {
 			debug.FreeOSMemory()
+			releaseFiles()
 		}
 		before = now
 	}
