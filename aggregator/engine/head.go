@@ -273,6 +273,7 @@ func (s *shard) extend(m *metric, b []byte) {
 // row appends the packed points, and padding.
 func (s *shard) row(m *metric, dst []byte) []byte {
 	left := int(m.length)
+	dst = slices.Grow(dst, left+padding)
 	for i := m.first; i != 0; {
 		p := s.pages.at(i)
 		dst = append(dst, p.data[:min(left, pageLen)]...)
