@@ -25,10 +25,14 @@ func (e *Engine) Checkpoint(ctx context.Context) error {
 		return err
 	}
 	err := e.checkpoint(ctx)
-	e.failing.Store(err != nil)
-	e.bytesAfter.Store(e.head.bytes.Load())
+	bytes := e.head.bytes.Load()
+	e.bytesAfter.Store(bytes)
 	if err != nil {
 		return fmt.Errorf("cannot make a checkpoint: %w", err)
+	}
+	e.bytesSaved.Store(bytes)
+	if e.refusing.Swap(false) {
+		e.o.Log.Info("writes are taken again")
 	}
 	return nil
 }

@@ -78,8 +78,9 @@ type Engine struct {
 
 	checkpointing  sync.Mutex
 	lastCheckpoint atomic.Int64
-	failing        atomic.Bool   // the last checkpoint failed
-	bytesAfter     atomic.Int64  // of the head, after it
+	bytesAfter     atomic.Int64  // of the head, after it, or after the last one that failed
+	bytesSaved     atomic.Int64  // of the head, after the last one that succeeded
+	refusing       atomic.Bool   // writes, because of that
 	full           chan struct{} // has an element when the head is over its limit
 	merging        sync.Mutex    // of the next two
 	lookedForGone  time.Time     // see forgetGone

@@ -69,6 +69,7 @@ func (e *Engine) recover(ctx context.Context) (err error) {
 		return err
 	}
 	e.bytesAfter.Store(e.head.bytes.Load())
+	e.bytesSaved.Store(e.head.bytes.Load())
 	return e.recoverLog(ctx, taken)
 }
 

@@ -57,8 +57,8 @@ func (e *Engine) Write(ctx context.Context, b *Batch) (Outcome, error) {
 // records are buffers of records.
 var records = sync.Pool{New: func() any { return new([]byte) }}
 
-// ErrFull is returned while checkpoints fail and the points in memory are twice as many
-// as they should be, or checkpoints take so long that meanwhile twice as many come.
+// ErrFull is returned when twice as many points as [Options.HeadLimit] came since the last
+// checkpoint, because none succeeds, or none in time.
 var ErrFull = errors.New("too many points in memory, because no checkpoint can be made, or none in time; the log tells why")
 
 // takes tells why nothing can be written, if so, and asks for a checkpoint when the
@@ -77,10 +77,11 @@ func (e *Engine) takes() error {
 	if limit > 0 && bytes > limit && grown > limit/4 || grown > max(grownTotal, grownMetric*e.head.metrics.Load()) {
 		ring(e.full)
 	}
-	if limit > 0 && (grown > 2*limit || bytes > 2*limit && e.failing.Load()) {
-		if e.once("full") {
-			e.o.Log.Error("writes are refused until there are fewer points in memory", "bytes", bytes, "head_limit", limit)
+	if limit > 0 && bytes-e.bytesSaved.Load() > 2*limit {
+		if !e.refusing.Swap(true) {
+			e.o.Log.Error("writes are refused until a checkpoint is made: too many points are in memory only", "bytes", bytes, "head_limit", limit)
 		}
+		ring(e.full)
 		return ErrFull
 	}
 	return nil
