@@ -47,6 +47,10 @@ func Read(data []byte) (*Posted, error) {
 	for _, t := range Types() {
 		names = append(names, t+"_rule")
 	}
+	if in.raw("type") == nil {
+		in.missing("type")
+	}
+	kind := in.oneOf("type", "event", Types())
 	in.known(names...)
 	p := &Posted{Alarm: Alarm{
 		Name: in.mandatoryText("name"), Enabled: in.truth("enabled", true), Repeat: in.truth("repeat_actions", false),
@@ -65,10 +69,6 @@ func Read(data []byte) (*Posted, error) {
 		p.Actions[state] = distinct(in.texts(name))
 	}
 	p.Constraints = in.constraints()
-	if in.raw("type") == nil {
-		in.missing("type")
-	}
-	kind := in.oneOf("type", "event", Types())
 	p.Rule = in.rule(kind)
 	if in.err != nil {
 		return nil, in.err
