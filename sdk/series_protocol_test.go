@@ -88,6 +88,7 @@ func sample(resource, meter, project string, at time.Time, volume float64) sdk.S
 }
 
 func TestSeriesAreFound(t *testing.T) {
+	t.Parallel()
 	p := sdktest.StartWith(t, sdktest.Options{Env: plugin("numbered")})
 	err := p.Publish(t.Context(), sample("a", "cpu", "p", minute(0), 1), sample("a", "memory", "p", minute(0), 2), sample("b", "cpu", "q", minute(0), 3))
 	if err != nil {
@@ -123,6 +124,7 @@ func TestSeriesAreFound(t *testing.T) {
 }
 
 func TestWindowsOfSeries(t *testing.T) {
+	t.Parallel()
 	p := sdktest.StartWith(t, sdktest.Options{Env: plugin("numbered")})
 	err := p.Publish(t.Context(), sample("a", "cpu", "", minute(0), 1), sample("a", "cpu", "", minute(0).Add(time.Second), 3), sample("a", "cpu", "", minute(2), 5),
 		sample("a", "damaged", "", minute(0), 1))
@@ -163,6 +165,7 @@ func TestWindowsOfSeries(t *testing.T) {
 
 // Answers that take several messages are the same as others.
 func TestLargeAnswers(t *testing.T) {
+	t.Parallel()
 	p := sdktest.StartWith(t, sdktest.Options{Env: plugin("numbered")})
 	const n = 4000
 	for begin := 0; begin < n; begin += 2000 {
@@ -215,6 +218,7 @@ func TestLargeAnswers(t *testing.T) {
 }
 
 func TestSeriesAreComputed(t *testing.T) {
+	t.Parallel()
 	p := sdktest.StartWith(t, sdktest.Options{Env: plugin("numbered")})
 	list, err := p.Series().Compute(t.Context(), sdk.ComputeQuery{
 		Scope: sdk.Scope{Project: "p"}, Language: "labels", Expression: "(x)", Search: &sdk.ResourceSearch{Type: "host"}, From: minute(0), To: minute(1), Granularity: 60,
@@ -261,6 +265,7 @@ func (f *follower) advance() *sdk.Advance {
 
 // Each series is told once, however late it is asked, and described once.
 func TestFollow(t *testing.T) {
+	t.Parallel()
 	p := sdktest.StartWith(t, sdktest.Options{Env: plugin("numbered")})
 	publish := func(in ...sdk.Sample) {
 		t.Helper()
@@ -334,6 +339,7 @@ func TestFollow(t *testing.T) {
 
 // Who follows may have enough, and may end with its context.
 func TestFollowIsLeft(t *testing.T) {
+	t.Parallel()
 	p := sdktest.StartWith(t, sdktest.Options{Env: plugin("numbered")})
 	for _, err := range p.Series().Follow(t.Context(), sdk.FollowQuery{}) {
 		if err != nil {
@@ -357,6 +363,7 @@ func TestFollowIsLeft(t *testing.T) {
 
 // A storage that has no numbers says so.
 func TestStorageWithoutSeries(t *testing.T) {
+	t.Parallel()
 	r := sdktest.StartWith(t, sdktest.Options{Env: plugin("shelf")}).Series()
 	_, find := r.FindSeries(t.Context(), sdk.SeriesQuery{IDs: []string{"1"}})
 	_, windows := r.Windows(t.Context(), nil)
@@ -437,6 +444,7 @@ func (s *telling) Follow(ctx context.Context, q sdk.FollowQuery) iter.Seq2[*sdk.
 
 // An alarm in its own process asks the host, here a store of the test.
 func TestAlarmBySeries(t *testing.T) {
+	t.Parallel()
 	store := telling{followed: make(chan struct{})}
 	calm := store.Add(sdk.Series{Meter: "cpu", Resource: "calm"})
 	busy := store.Add(sdk.Series{Meter: "cpu", Resource: "busy"})
@@ -473,6 +481,7 @@ func TestAlarmBySeries(t *testing.T) {
 
 // An alarm learns that there is nothing to ask.
 func TestAlarmWithoutSeries(t *testing.T) {
+	t.Parallel()
 	p := sdktest.StartWith(t, sdktest.Options{Env: plugin("limit")})
 	l, err := p.Listen(t.Context(), 1)
 	if err != nil {
