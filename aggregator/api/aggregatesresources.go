@@ -53,8 +53,12 @@ type group struct {
 	resources []*index.Resource
 }
 
-// grouped are the groups of resources, in the order of these.
+// grouped are the groups of resources, in the order of these. Without attributes to
+// group by all of them are one without a key.
 func grouped(resources []*index.Resource, groupby []string) []group {
+	if len(groupby) == 0 {
+		return []group{{resources: resources}}
+	}
 	var groups []group
 	places := map[string]int{}
 	for _, resource := range resources {
@@ -140,17 +144,13 @@ func (d *dataPlane) aggregateResources(w http.ResponseWriter, r *http.Request, r
 	if err != nil {
 		return err
 	}
-	groups := []group{{resources: resources}}
-	if len(groupby) > 0 {
-		groups = grouped(resources, groupby)
-	}
 	type answer struct {
-		key        []byte
 		computed   computed
 		references []byte
 	}
 	var answers []answer
-	for _, g := range groups {
+	var keys [][]byte
+	for _, g := range grouped(resources, groupby) {
 		columns, err := d.columnsByName(ctx, g.resources, a.operation.References)
 		if err != nil {
 			return err
@@ -158,40 +158,50 @@ func (d *dataPlane) aggregateResources(w http.ResponseWriter, r *http.Request, r
 		if len(columns) == 0 {
 			continue
 		}
-		next := answer{key: g.key}
+		var next answer
 		if next.computed, err = d.compute(ctx, rd, a, columns); err != nil {
 			return err
 		}
 		if details {
 			next.references = resourceDetails(columns)
 		}
-		answers = append(answers, next)
+		answers, keys = append(answers, next), append(keys, g.key)
 	}
 	if answers == nil {
 		return badRequest(Cause{Cause: "Metrics not found", Detail: referred(a.operation.References)})
 	}
-	rd.json.start(w)
-	if len(groupby) == 0 {
-		if err := d.writeComputed(ctx, rd, &answers[0].computed, answers[0].references); err != nil {
-			return err
-		}
-		return d.finish(ctx, rd, &rd.json.pieces)
+	return d.writeGroups(w, r, rd, keys, func(i int) error { return d.writeComputed(ctx, rd, &answers[i].computed, answers[i].references) })
+}
+
+// writeGroups answers with {"group": KEY, "measures": ...} of each group of resources, or
+// with what is made of all if that has no key. measures appends those of the i-th.
+func (d *dataPlane) writeGroups(w http.ResponseWriter, r *http.Request, rd *reader, keys [][]byte, measures func(i int) error) error {
+	j := &rd.json
+	j.start(w)
+	list := len(keys) != 1 || keys[0] != nil
+	if list {
+		j.raw("[")
 	}
-	rd.json.raw("[")
-	for i := range answers {
+	for i, key := range keys {
 		if i > 0 {
-			rd.json.raw(",")
+			j.raw(",")
 		}
-		rd.json.raw(`{"group":`)
-		rd.json.b = append(rd.json.b, answers[i].key...)
-		rd.json.raw(`,"measures":`)
-		if err := d.writeComputed(ctx, rd, &answers[i].computed, answers[i].references); err != nil {
+		if list {
+			j.raw(`{"group":`)
+			j.b = append(j.b, key...)
+			j.raw(`,"measures":`)
+		}
+		if err := measures(i); err != nil {
 			return err
 		}
-		rd.json.raw("}")
+		if list {
+			j.raw("}")
+		}
 	}
-	rd.json.raw("]")
-	return d.finish(ctx, rd, &rd.json.pieces)
+	if list {
+		j.raw("]")
+	}
+	return d.finish(r.Context(), rd, &j.pieces)
 }
 
 // referred are the names of metrics in references, in alphabetical order.

@@ -41,19 +41,19 @@ func (d *dataPlane) postAggregation(w http.ResponseWriter, r *http.Request) erro
 	if err != nil {
 		return err
 	}
-	in, err := d.input(w, r)
-	if err != nil {
-		return err
-	}
-	ids, err := readIDs(in)
+	ids, err := d.bodyIDs(w, r)
 	if err != nil {
 		return err
 	}
 	return d.aggregateIDs(w, r, q, ids)
 }
 
-// readIDs reads a list of ids of metrics.
-func readIDs(in input) ([]uuid.UUID, error) {
+// bodyIDs reads a body that is a list of ids of metrics.
+func (d *dataPlane) bodyIDs(w http.ResponseWriter, r *http.Request) ([]uuid.UUID, error) {
+	in, err := d.input(w, r)
+	if err != nil {
+		return nil, err
+	}
 	var ids []uuid.UUID
 	for _, item := range in.list(0) {
 		text, _ := item.scalar()
@@ -248,14 +248,12 @@ func (d *dataPlane) postResourceAggregation(w http.ResponseWriter, r *http.Reque
 	if err != nil {
 		return err
 	}
-	groups := []group{{resources: resources}}
-	if len(groupby) > 0 {
-		groups = grouped(resources, groupby)
-	}
+	groups := grouped(resources, groupby)
 	rd := d.reader()
 	defer d.doneReading(rd)
-	results := make([]computed, len(groups))
+	results, keys := make([]computed, len(groups)), make([][]byte, len(groups))
 	for i, g := range groups {
+		keys[i] = g.key
 		var ids []uuid.UUID
 		for _, resource := range g.resources {
 			if id, ok := resource.Metrics[name]; ok {
@@ -271,22 +269,8 @@ func (d *dataPlane) postResourceAggregation(w http.ResponseWriter, r *http.Reque
 			return err
 		}
 	}
-	rd.json.start(w)
-	if len(groupby) == 0 {
-		rd.json.rows(&results[0])
-		return d.finish(ctx, rd, &rd.json.pieces)
-	}
-	rd.json.raw("[")
-	for i := range results {
-		if i > 0 {
-			rd.json.raw(",")
-		}
-		rd.json.raw(`{"group":`)
-		rd.json.b = append(rd.json.b, groups[i].key...)
-		rd.json.raw(`,"measures":`)
+	return d.writeGroups(w, r, rd, keys, func(i int) error {
 		rd.json.rows(&results[i])
-		rd.json.raw("}")
-	}
-	rd.json.raw("]")
-	return d.finish(ctx, rd, &rd.json.pieces)
+		return nil
+	})
 }

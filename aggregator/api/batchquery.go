@@ -30,15 +30,9 @@ func (d *dataPlane) batchQuery(q query) (b batchQuery, err error) {
 	if b.interval, err = d.interval(q); err != nil {
 		return b, err
 	}
-	for _, text := range q.all("granularity") {
-		g, err := timetext.ParseSpan(text)
-		if err != nil {
-			return b, badArgument("granularity", err.Error())
-		}
-		b.granularities = append(b.granularities, g)
+	if b.granularities, err = q.granularities(); err != nil {
+		return b, err
 	}
-	coarsestFirst(b.granularities)
-	b.granularities = slices.Compact(b.granularities)
 	names := q.all("aggregation")
 	if names == nil {
 		names = []string{"mean"}
@@ -91,11 +85,7 @@ func (d *dataPlane) queryBatch(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	in, err := d.input(w, r)
-	if err != nil {
-		return err
-	}
-	ids, err := readIDs(in)
+	ids, err := d.bodyIDs(w, r)
 	if err != nil {
 		return err
 	}

@@ -49,11 +49,7 @@ func (d *dataPlane) getChanges(w http.ResponseWriter, r *http.Request) error {
 
 // postChanges is getChanges of the metrics that the body lists.
 func (d *dataPlane) postChanges(w http.ResponseWriter, r *http.Request) error {
-	in, err := d.input(w, r)
-	if err != nil {
-		return err
-	}
-	ids, err := readIDs(in)
+	ids, err := d.bodyIDs(w, r)
 	if err != nil {
 		return err
 	}

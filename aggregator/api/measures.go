@@ -30,10 +30,10 @@ func (s *Server) measureRoutes() {
 	d.intakes.New = func() any { return &intake{} }
 	d.readers.New = func() any { return &reader{} }
 	d.remote = newRemoteWriter(d)
-	s.handle("GET /v1/metric/{id}/measures", d.getMeasures, anyMedia)
-	s.handle("GET /v1/resource/{type}/{id}/metric/{name}/measures", d.getNamedMeasures, anyMedia)
-	s.handle("POST /v1/metric/{id}/measures", d.postMeasures)
-	s.handle("POST /v1/resource/{type}/{id}/metric/{name}/measures", d.postNamedMeasures)
+	s.handle("GET /v1/metric/{id}/measures", d.byID(false, d.getMeasures), anyMedia)
+	s.handle("GET /v1/resource/{type}/{id}/metric/{name}/measures", d.byName(false, d.getMeasures), anyMedia)
+	s.handle("POST /v1/metric/{id}/measures", d.byID(true, d.postMeasures))
+	s.handle("POST /v1/resource/{type}/{id}/metric/{name}/measures", d.byName(true, d.postMeasures))
 	s.handle("POST /v1/batch/metrics/measures", d.postBatch)
 	s.handle("POST /v1/batch/resources/metrics/measures", d.postNamedBatch)
 	s.handle("POST /v1/batch/metrics/measures/query", d.queryBatch, anyMedia)
@@ -126,25 +126,31 @@ func (d *dataPlane) readMeasures(w http.ResponseWriter, r *http.Request, in *int
 	return decodeMeasures(body, shape, d.o.Now(), &in.posted)
 }
 
+// byID gives a handler the metric that the path has the id of, to read it, or with
+// write set to change it.
+func (d *dataPlane) byID(write bool, h func(http.ResponseWriter, *http.Request, *index.Entry) error) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		_, entry, err := d.requireMetric(r.Context(), r.PathValue("id"), write)
+		if err != nil {
+			return err
+		}
+		return h(w, r, entry)
+	}
+}
+
+// byName is byID for the metric that the path names by its resource.
+func (d *dataPlane) byName(write bool, h func(http.ResponseWriter, *http.Request, *index.Entry) error) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		entry, err := d.requireNamed(r, write)
+		if err != nil {
+			return err
+		}
+		return h(w, r, entry)
+	}
+}
+
 // postMeasures takes measures of one metric.
-func (d *dataPlane) postMeasures(w http.ResponseWriter, r *http.Request) error {
-	_, entry, err := d.requireMetric(r.Context(), r.PathValue("id"), true)
-	if err != nil {
-		return err
-	}
-	return d.postOne(w, r, entry)
-}
-
-// postNamedMeasures takes measures of one metric of a resource.
-func (d *dataPlane) postNamedMeasures(w http.ResponseWriter, r *http.Request) error {
-	entry, err := d.requireNamed(r, true)
-	if err != nil {
-		return err
-	}
-	return d.postOne(w, r, entry)
-}
-
-func (d *dataPlane) postOne(w http.ResponseWriter, r *http.Request, entry *index.Entry) error {
+func (d *dataPlane) postMeasures(w http.ResponseWriter, r *http.Request, entry *index.Entry) error {
 	in := d.intake()
 	defer d.release(in)
 	if err := d.readMeasures(w, r, in, measureList); err != nil {

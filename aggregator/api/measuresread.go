@@ -103,6 +103,20 @@ func (q query) granularity() (time.Duration, error) {
 	return g, nil
 }
 
+// granularities is all that the parameter granularity asks for, coarsest first, each
+// once.
+func (q query) granularities() (all []time.Duration, err error) {
+	for _, text := range q.all("granularity") {
+		g, err := timetext.ParseSpan(text)
+		if err != nil {
+			return nil, badArgument("granularity", err.Error())
+		}
+		all = append(all, g)
+	}
+	coarsestFirst(all)
+	return slices.Compact(all), nil
+}
+
 // resample is the parameter of that name, and whether it is given.
 func (q query) resample() (timetext.Period, bool, error) {
 	text := q.text("resample")
@@ -206,24 +220,7 @@ func noGranularity(metric, method string, g time.Duration) error {
 }
 
 // getMeasures answers with the measures of a metric.
-func (d *dataPlane) getMeasures(w http.ResponseWriter, r *http.Request) error {
-	_, entry, err := d.requireMetric(r.Context(), r.PathValue("id"), false)
-	if err != nil {
-		return err
-	}
-	return d.writeMeasures(w, r, entry)
-}
-
-// getNamedMeasures answers with the measures of a metric of a resource.
-func (d *dataPlane) getNamedMeasures(w http.ResponseWriter, r *http.Request) error {
-	entry, err := d.requireNamed(r, false)
-	if err != nil {
-		return err
-	}
-	return d.writeMeasures(w, r, entry)
-}
-
-func (d *dataPlane) writeMeasures(w http.ResponseWriter, r *http.Request, entry *index.Entry) error {
+func (d *dataPlane) getMeasures(w http.ResponseWriter, r *http.Request, entry *index.Entry) error {
 	binary, err := wantsBinary(r)
 	if err != nil {
 		return err

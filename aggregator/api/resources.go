@@ -111,6 +111,19 @@ type resourceInput struct {
 	metrics       metricsInput
 }
 
+// bodyResource reads a body that is a resource of the type that the path names.
+func (s *Server) bodyResource(w http.ResponseWriter, r *http.Request, isNew bool) (v resourceInput, t index.ResourceType, err error) {
+	if t, err = s.o.Index.Type(r.Context(), r.PathValue("type")); err != nil {
+		return v, t, err
+	}
+	in, err := s.input(w, r)
+	if err != nil {
+		return v, t, err
+	}
+	v, err = s.readResource(in, t, isNew)
+	return v, t, err
+}
+
 // readResource reads a resource of a type; a new one has an id and all that its
 // type requires.
 func (s *Server) readResource(in input, t index.ResourceType, isNew bool) (resourceInput, error) {
@@ -193,15 +206,7 @@ func checkLife(started time.Time, ended *time.Time) error {
 
 func (s *Server) createResource(w http.ResponseWriter, r *http.Request) error {
 	ctx := r.Context()
-	t, err := s.o.Index.Type(ctx, r.PathValue("type"))
-	if err != nil {
-		return err
-	}
-	in, err := s.input(w, r)
-	if err != nil {
-		return err
-	}
-	v, err := s.readResource(in, t, true)
+	v, t, err := s.bodyResource(w, r, true)
 	if err != nil {
 		return err
 	}
@@ -245,15 +250,7 @@ func (s *Server) changeResource(w http.ResponseWriter, r *http.Request) error {
 	if err := versionOf(old).check(r); err != nil {
 		return err
 	}
-	t, err := s.o.Index.Type(ctx, r.PathValue("type"))
-	if err != nil {
-		return err
-	}
-	in, err := s.input(w, r)
-	if err != nil {
-		return err
-	}
-	v, err := s.readResource(in, t, false)
+	v, t, err := s.bodyResource(w, r, false)
 	if err != nil {
 		return err
 	}

@@ -7,7 +7,6 @@ import (
 	"math"
 	"net/http"
 	"slices"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -253,15 +252,10 @@ func (d *dataPlane) searchSelections(q query, entries []*index.Entry) ([]selecti
 			*into = t
 		}
 	}
-	var asked []time.Duration
-	for _, text := range q.all("granularity") {
-		g, err := timetext.ParseSpan(text)
-		if err != nil {
-			return nil, badArgument("granularity", err.Error())
-		}
-		asked = append(asked, g)
+	asked, err := q.granularities()
+	if err != nil {
+		return nil, err
 	}
-	coarsestFirst(asked)
 	name := "mean"
 	if q.has("aggregation") {
 		name = q.text("aggregation")
@@ -287,7 +281,7 @@ func (d *dataPlane) searchSelections(q query, entries []*index.Entry) ([]selecti
 			}})
 		}
 		if s.method = method; asked != nil {
-			s.granularities = slices.Compact(asked)
+			s.granularities = asked
 		}
 		selections[i] = s
 	}
