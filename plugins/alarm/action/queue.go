@@ -230,7 +230,7 @@ func (q *Queue) do(ctx context.Context, w *worker, d *store.Delivery) bool {
 	}
 	err := q.attempt(ctx, d)
 	<-slots
-	if ctx.Err() != nil {
+	if err != nil && ctx.Err() != nil {
 		return false
 	}
 	q.mark(w, d, err)
@@ -238,7 +238,7 @@ func (q *Queue) do(ctx context.Context, w *worker, d *store.Delivery) bool {
 	age := time.Since(d.Created)
 	switch {
 	case err == nil:
-		err = q.o.Store.Delivered(ctx, d.Ref)
+		err = q.o.Store.Delivered(context.WithoutCancel(ctx), d.Ref)
 	case errors.As(err, &refused) || age > q.o.GiveUp:
 		q.o.Log.Warn("an alarm's action is given up", "alarm", d.Alarm, "target", w.target, "tries", d.Tries+1, "error", err)
 		err = q.o.Store.Tried(ctx, d.Ref, d.Tries+1, err.Error(), time.Now())
@@ -258,10 +258,15 @@ func (q *Queue) do(ctx context.Context, w *worker, d *store.Delivery) bool {
 	return true
 }
 
+// grace is how long an attempt that is under way may go on when the queue ends: its
+// target may have taken the delivery already.
+const grace = 2 * time.Second
+
 // attempt does an action once.
-func (q *Queue) attempt(ctx context.Context, d *store.Delivery) error {
-	ctx, cancel := context.WithTimeout(ctx, q.o.Timeout)
+func (q *Queue) attempt(end context.Context, d *store.Delivery) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(end), q.o.Timeout)
 	defer cancel()
+	defer context.AfterFunc(end, func() { time.AfterFunc(grace, cancel) })()
 	if d.Target == EventTarget {
 		if q.o.Event == nil {
 			return nil
