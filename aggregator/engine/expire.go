@@ -5,6 +5,8 @@ import (
 	"errors"
 	"math"
 	"time"
+
+	"github.com/nephoscope/nepho/aggregator/objects"
 )
 
 // expire drops block files of which every window is past or of a metric that is
@@ -32,6 +34,10 @@ func (e *Engine) expire(ctx context.Context) error {
 			continue
 		}
 		kept, all, err := e.kept(ctx, b)
+		if errors.Is(err, objects.ErrNotFound) {
+			e.damage(b.Name, 0, err) // of which metrics, queries tell
+			continue
+		}
 		if err != nil {
 			errs = append(errs, err)
 			continue

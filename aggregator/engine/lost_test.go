@@ -104,6 +104,33 @@ func TestAMissingHeadObjectCostsItsPoints(t *testing.T) {
 	}
 }
 
+// TestAMissingBlockFileKeepsNothingFromGoingOn removes a block file.
+func TestAMissingBlockFileKeepsNothingFromGoingOn(t *testing.T) {
+	h := newHurt(t)
+	delete(h.store.objects, h.only(blockFolder).Name)
+	clock := newClock()
+	e := node(t, h.dir, h.store, func(o *Options) { o.Now = clock.now })
+	if lost := h.ask(e); !slices.Equal(lost, h.all()) {
+		t.Errorf("metrics %v are lost", lost)
+	}
+	for range 30 {
+		clock.pass(time.Hour)
+		put(t, e, 50, clock.now(), 1)
+		if err := e.Checkpoint(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := e.maintain(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if e.Stats().Damaged != 1 {
+		t.Errorf("%d damaged", e.Stats().Damaged)
+	}
+	if lost := h.ask(e); !slices.Equal(lost, h.all()) {
+		t.Errorf("later metrics %v are lost", lost)
+	}
+}
+
 func TestABadBlockOfTheDiskCostsThePointsInIt(t *testing.T) {
 	h := newHurt(t)
 	head := h.only(headFolder)
