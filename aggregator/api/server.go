@@ -5,6 +5,14 @@
 // What they share is in server.go (routes), errors.go (what an error becomes),
 // body.go and query.go (what a request has), answer.go, url.go and page.go (what
 // an answer has) and access.go (who may do what).
+//
+//	named.go, policies.go, rules.go, types.go   what admins manage
+//	resources.go, resource_metrics.go, metrics.go, search.go   the index
+//	body_*.go    measures in bodies: as most clients write them, and as Gnocchi reads them
+//	measures.go, batch.go, ensure.go, influx.go, remotewrite_*.go   measures in
+//	read*.go     measures out of the engine: damaged ones left out, resampled
+//	write_*.go   measures in answers: JSON, the binary form, in pieces and in parallel
+//	aggregates*.go, aggregation.go, compute.go, search_values.go   what is computed of them
 package api
 
 import (
