@@ -214,28 +214,14 @@ func TestNoneTakesTheHeaders(t *testing.T) {
 	}
 }
 
-func TestHandler(t *testing.T) {
-	b, err := NewBasic(BasicOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	h := Handler(b, slog.New(slog.DiscardHandler), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		fmt.Fprint(w, From(r.Context()).User)
-	}))
+func TestHeadersOfRefusals(t *testing.T) {
 	w := httptest.NewRecorder()
-	h.ServeHTTP(w, request("Authorization", basic("Basic", "joe:")))
-	if w.Code != 200 || w.Body.String() != "joe" {
-		t.Errorf("%d %s", w.Code, w.Body)
-	}
-	w = httptest.NewRecorder()
-	h.ServeHTTP(w, request())
-	if w.Code != 401 || w.Header().Get("WWW-Authenticate") == "" {
-		t.Errorf("%d %v", w.Code, w.Header())
-	}
-	w = httptest.NewRecorder()
-	(&Refusal{RetryAfter: 1500 * time.Millisecond}).Headers(w.Header())
+	(&Refusal{Challenge: "Basic", RetryAfter: 1500 * time.Millisecond}).Headers(w.Header())
 	if got := w.Header().Get("Retry-After"); got != "2" {
 		t.Errorf("Retry-After %s", got)
+	}
+	if got := w.Header().Get("WWW-Authenticate"); got != "Basic" {
+		t.Errorf("WWW-Authenticate %s", got)
 	}
 	if i := From(context.Background()); i.Admin() || i.Creator() != "" {
 		t.Errorf("nobody is %+v", i)
@@ -363,7 +349,10 @@ func TestKeystoneRemembersTokens(t *testing.T) {
 	step(0, "bad", 401, 1)
 	step(rejected-1, "bad", 401, 0)
 	step(rejected, "bad", 401, 1)
-	step(0, strings.Repeat("x", maxToken+1), 401, 0)
+	// What can be no token Keystone is not asked about.
+	for _, token := range []string{strings.Repeat("x", maxToken+1), "a b", "a\tb", "t\u00f6ken", "a\x80b"} {
+		step(0, token, 401, 0)
+	}
 
 	for i := range 100 {
 		step(0, fmt.Sprintf("good%d", i), 200, 1)
@@ -402,7 +391,7 @@ func TestKeystoneIsAskedOnceForManyRequests(t *testing.T) {
 }
 
 func TestKeystoneWithoutAnAnswer(t *testing.T) {
-	for _, code := range []int{403, 500, 503, 200} {
+	for _, code := range []int{403, 429, 502, 503, 200} {
 		k, asked := fakeKeystone(t, func(string) (int, any) { return code, "no token" })
 		now := time.Now()
 		k.now = func() time.Time { return now }
@@ -415,6 +404,29 @@ func TestKeystoneWithoutAnAnswer(t *testing.T) {
 		}
 		if n := asked.Load(); n != 1 {
 			t.Errorf("%d: asked %d times within %v", code, n, silence)
+		}
+	}
+}
+
+// Whatever Keystone says of a token that somebody made up, others are let in.
+func TestStrangeTokensKeepNobodyOut(t *testing.T) {
+	for code, want := range map[int]int{400: 401, 404: 401, 405: 401, 413: 401, 414: 401, 431: 401, 500: 503} {
+		k, asked := fakeKeystone(t, func(token string) (int, any) {
+			if token == "strange" {
+				return code, "an error"
+			}
+			return 200, valid("u", time.Now().Add(time.Hour))
+		})
+		for range 2 {
+			if _, err := k.Identify(request("X-Auth-Token", "strange")); codeOf(t, err) != want {
+				t.Errorf("%d: %v", code, err)
+			}
+		}
+		if n := asked.Load(); n != 1 {
+			t.Errorf("%d: Keystone was asked %d times", code, n)
+		}
+		if _, err := k.Identify(request("X-Auth-Token", "good")); err != nil {
+			t.Errorf("%d: after it the others get %v", code, err)
 		}
 	}
 }

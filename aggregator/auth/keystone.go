@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -36,13 +37,15 @@ type Keystone struct {
 	// silentUntil is when Keystone is asked again after it gave no answer.
 	silentUntil time.Time
 	silent      error
-	told        bool // that it gives no answer
+	told        bool      // that it gives no answer
+	stumbled    time.Time // when the log was told that it failed about a token
 }
 
 const (
-	// maxToken is the longest header X-Auth-Token in bytes. Tokens of Fernet have
-	// some 300, signed ones of old, and JWS, a few thousand.
-	maxToken = 16 << 10
+	// maxToken is the longest token in bytes. Those of Fernet have some 300, of JWS some
+	// 1,000. Servers in front of Keystone do not let much longer headers through, in ways
+	// that look as if Keystone were away: uwsgi has 4 KiB for the whole head of a request.
+	maxToken = 2 << 10
 	// rejected is how long a token that Keystone does not know is refused without
 	// asking again.
 	rejected = 30 * time.Second
@@ -84,7 +87,7 @@ func (k *Keystone) Close() { k.transport.(*http.Transport).CloseIdleConnections(
 // Identify checks the token of a request.
 func (k *Keystone) Identify(r *http.Request) (Identity, error) {
 	token := strings.TrimSpace(r.Header.Get("X-Auth-Token"))
-	if token == "" || len(token) > maxToken {
+	if token == "" || len(token) > maxToken || strings.ContainsFunc(token, func(c rune) bool { return c <= ' ' || c >= 0x7f }) {
 		return Identity{}, k.refuse("A token of Keystone is needed in the header X-Auth-Token.")
 	}
 	// Tokens are secrets: their digests are kept.
@@ -170,8 +173,12 @@ func (k *Keystone) validate(ctx context.Context, token string) (entry, error) {
 	}
 	result := tokens.Get(ctx, client, token)
 	switch err := result.ExtractInto(&valid); {
-	case gophercloud.ResponseCodeIs(result.Err, http.StatusNotFound):
+	case isNone(result.Err):
 		return entry{why: k.refuse("The token is not valid: it has expired, was revoked, or never was one."), until: k.now().Add(min(rejected, k.o.Cache))}, nil
+	case gophercloud.ResponseCodeIs(result.Err, http.StatusInternalServerError):
+		// It may be this token that Keystone stumbles over, which must not keep out others.
+		k.stumbles(err)
+		return entry{why: unavailable(), until: k.now().Add(silence)}, nil
 	case err != nil:
 		return entry{}, err
 	case !valid.ExpiresAt.After(k.now()):
@@ -182,6 +189,31 @@ func (k *Keystone) validate(ctx context.Context, token string) (entry, error) {
 		who.Roles = append(who.Roles, role.Name)
 	}
 	return entry{who: who, until: valid.ExpiresAt}, nil
+}
+
+// stumbles tells the log, once a minute at most, that Keystone failed about a token.
+func (k *Keystone) stumbles(err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if now := k.now(); now.Sub(k.stumbled) >= time.Minute {
+		k.stumbled = now
+		k.log.Warn("Keystone failed when it was asked about a token; the request is answered with 503", "url", k.o.AuthURL, "error", err)
+	}
+}
+
+// isNone reports whether an answer of Keystone, or of a server in front of it, says that a
+// token is none: anything else about the request is the same for all tokens. 401 and 403
+// are about the service user, and some others about the time.
+func isNone(err error) bool {
+	var e gophercloud.ErrUnexpectedResponseCode
+	if !errors.As(err, &e) {
+		return false
+	}
+	switch e.Actual {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusProxyAuthRequired, http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
+		return false
+	}
+	return e.Actual >= 400 && e.Actual < 500
 }
 
 // service is a client that has authenticated the service user, and does so again

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"net/url"
 	"time"
 
@@ -92,24 +91,4 @@ func New(o Options, log *slog.Logger) (Authenticator, error) {
 		return None{}, nil
 	}
 	return nil, fmt.Errorf("unknown auth %q: it can be basic, keystone, remoteuser or none", o.Auth)
-}
-
-// Handler lets requests through to next with their identity in the context, and
-// answers the others with plain text. Servers with errors of their own form call
-// the [Authenticator] themselves, and [Refusal.Headers].
-func Handler(a Authenticator, log *slog.Logger, next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		who, err := a.Identify(r)
-		var refusal *Refusal
-		switch {
-		case errors.As(err, &refusal):
-			refusal.Headers(w.Header())
-			http.Error(w, refusal.Reason, refusal.Code)
-		case err != nil:
-			log.Error("cannot find out who makes a request", "error", err)
-			http.Error(w, "The server has failed; its log says why.", http.StatusInternalServerError)
-		default:
-			next.ServeHTTP(w, r.WithContext(With(r.Context(), who)))
-		}
-	})
 }
