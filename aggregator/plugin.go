@@ -10,8 +10,6 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -19,6 +17,7 @@ import (
 
 	"github.com/nephoscope/nepho/aggregator/auth"
 	"github.com/nephoscope/nepho/aggregator/definitions"
+	"github.com/nephoscope/nepho/aggregator/web"
 	"github.com/nephoscope/nepho/sdk"
 	"github.com/nephoscope/nepho/sdk/config"
 )
@@ -77,7 +76,7 @@ type tlsOptions struct {
 
 type promqlOptions struct {
 	MaxSeries   int           `toml:"max_series" default:"20000" min:"1" doc:"Most series of one selector."`
-	MaxSamples  int           `toml:"max_samples" default:"20000000" min:"1000" doc:"Most points that one query holds in memory, 16 bytes each."`
+	MaxSamples  int           `toml:"max_samples" default:"2000000" min:"1000" doc:"Most points that one query reads, and that it makes of them at a time, 16 bytes each; all that run read at most twice as many."`
 	Timeout     time.Duration `toml:"timeout" default:"30s" min:"100ms" doc:"Most time of one query."`
 	Concurrency int           `toml:"concurrency" default:"4" min:"1" max:"1000" doc:"Queries that run at once; others wait."`
 }
@@ -120,7 +119,7 @@ func (s *store) Validate() error {
 	if strings.Contains(s.Creator, "/") {
 		wrong("creator", "must have no slash")
 	}
-	errs = append(errs, s.Options.Validate(), s.checkListen(), s.TLS.Validate())
+	errs = append(errs, s.Options.Validate(), web.CheckListen(s.Listen, s.Open(), s.Unprotected), s.TLS.Validate())
 	if strings.ContainsAny(s.URLPrefix, "?#{} ") {
 		wrong("url_prefix", "is no path such as /metric")
 	}
@@ -130,28 +129,6 @@ func (s *store) Validate() error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// checkListen sees to it that what anybody may do anybody must be on this machine
-// for.
-func (s *store) checkListen() error {
-	if s.Listen == "" {
-		return nil
-	}
-	host, port, err := net.SplitHostPort(s.Listen)
-	if err != nil || port == "" {
-		return config.KeyError("listen", "%q is not like 127.0.0.1:8041 or [::1]:8041", s.Listen)
-	}
-	open := s.Auth == "none" || s.Auth == "basic" && len(s.Basic.Users) == 0 && s.Basic.UsersFile == ""
-	if open && !s.Unprotected && !isLoopback(host) {
-		return config.KeyError("listen", "anybody who reaches %s could do anything: with auth = %q list basic.users, choose keystone or remoteuser, or set unprotected = true if the network is yours alone", s.Listen, s.Auth)
-	}
-	return nil
-}
-
-func isLoopback(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
 // Validate implements the check of options.

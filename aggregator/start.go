@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -17,6 +16,7 @@ import (
 	"github.com/nephoscope/nepho/aggregator/index"
 	"github.com/nephoscope/nepho/aggregator/objects"
 	"github.com/nephoscope/nepho/aggregator/promql"
+	"github.com/nephoscope/nepho/aggregator/web"
 	"github.com/nephoscope/nepho/sdk"
 	"github.com/nephoscope/nepho/sdk/config"
 )
@@ -36,8 +36,8 @@ type store struct {
 	// expressions evaluates what other plugins ask, beside the HTTP API.
 	expressions *promql.Server
 
-	server  *http.Server // nil without an API
-	address string       // where it listens
+	server  *web.Server // nil without an API
+	address string      // where it listens
 
 	work sync.WaitGroup // what runs until end is called
 	end  context.CancelFunc
@@ -189,9 +189,7 @@ func (s *store) Stop(ctx context.Context) error {
 	var errs []error
 	if s.server != nil {
 		ctx, cancel := context.WithTimeout(ctx, drain)
-		if err := s.server.Shutdown(ctx); err != nil {
-			errs = append(errs, s.server.Close()) // those that take longer are cut off
-		}
+		errs = append(errs, s.server.Stop(ctx))
 		cancel()
 	}
 	if s.end != nil {

@@ -9,6 +9,7 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
@@ -31,7 +32,6 @@ var (
 	unavailable  = kind{"unavailable", http.StatusServiceUnavailable}
 	internal     = kind{"internal", http.StatusInternalServerError}
 	notFound     = kind{"not_found", http.StatusNotFound}
-	notAllowed   = kind{"bad_data", http.StatusMethodNotAllowed}
 	forbidden    = kind{"forbidden", http.StatusForbidden}
 	unauthorized = kind{"unauthorized", http.StatusUnauthorized}
 )
@@ -70,23 +70,28 @@ func describe(err error) *apiError {
 	return &apiError{execution, err.Error()}
 }
 
-func fail(w http.ResponseWriter, e *apiError) { failWith(w, e.kind.code, e) }
-
 func failWith(w http.ResponseWriter, code int, e *apiError) {
 	body, err := json.Marshal(map[string]string{"status": "error", "errorType": e.kind.name, "error": e.text})
 	if err != nil { // strings are always JSON
 		body = []byte(`{"status":"error"}`)
 	}
-	if code == http.StatusServiceUnavailable {
-		w.Header().Set("Retry-After", "1")
+	h := w.Header()
+	if code == http.StatusServiceUnavailable && h.Get("Retry-After") == "" {
+		h.Set("Retry-After", "1")
 	}
-	send(w, code, body)
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(code)
+	_, _ = w.Write(body) // the client may be gone
 }
 
-// reply is an answer: data as JSON, and what the one who asked should know.
+// reply is an answer: data as JSON, or a value; and what the one who asked should know.
 type reply struct {
 	data            []byte
+	value           parser.Value
 	warnings, infos []string
+	// done is called when the answer is sent, or given up; nil: there is nothing to do.
+	done func()
 }
 
 // with makes a reply of a value.
@@ -98,74 +103,117 @@ func with(v any) (reply, error) {
 	return reply{data: bytes.TrimSpace(b.Bytes())}, err
 }
 
-func (a reply) send(w http.ResponseWriter) {
-	body := append([]byte(`{"status":"success","data":`), a.data...)
+// send sends the answer. If it takes until after the given time the answer is broken off.
+func (a reply) send(w http.ResponseWriter, until time.Time) {
+	p := pieces{w: w, until: until}
+	p.text(`{"status":"success","data":`)
+	if a.value != nil {
+		p.result(a.value)
+	} else {
+		p.b = append(p.b, a.data...)
+	}
 	for _, l := range []struct {
 		name string
 		text []string
 	}{{"warnings", a.warnings}, {"infos", a.infos}} {
 		if len(l.text) > 0 {
-			body = append(body, `,"`+l.name+`":[`...)
+			p.text(`,"` + l.name + `":[`)
 			for i, t := range l.text {
-				if i > 0 {
-					body = append(body, ',')
-				}
-				body = appendString(body, t)
+				p.comma(i)
+				p.b = appendString(p.b, t)
 			}
-			body = append(body, ']')
+			p.text("]")
 		}
 	}
-	send(w, http.StatusOK, append(body, '}'))
+	p.text("}")
+	p.end()
 }
 
-func send(w http.ResponseWriter, code int, body []byte) {
-	h := w.Header()
-	h.Set("Content-Type", "application/json")
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(code)
-	_, _ = w.Write(body) // the client may be gone
+// pieces is an answer that is sent while it is made, so that it is never in memory as a
+// whole.
+type pieces struct {
+	w     http.ResponseWriter
+	until time.Time
+	b     []byte // to be sent
+	begun bool
 }
 
-// appendResult writes what a query gives. Histograms are none of the aggregator's.
-func appendResult(b []byte, v parser.Value) []byte {
-	b = append(b, `{"resultType":"`...)
-	b = append(b, v.Type()...)
-	b = append(b, `","result":`...)
+// enough is how many bytes are sent at once.
+const enough = 64 << 10
+
+// text adds to the answer.
+func (p *pieces) text(s string) { p.b = append(p.b, s...) }
+
+// comma comes before all elements of a list but the first; there the answer so far can
+// be sent.
+func (p *pieces) comma(i int) {
+	if i > 0 {
+		p.b = append(p.b, ',')
+	}
+	if len(p.b) >= enough {
+		p.flush()
+	}
+}
+
+// flush sends what there is. An answer that cannot be sent to its end must not look
+// complete.
+func (p *pieces) flush() {
+	if !p.begun {
+		p.begun = true
+		p.w.Header().Set("Content-Type", "application/json")
+		p.w.WriteHeader(http.StatusOK)
+	}
+	if time.Now().After(p.until) {
+		panic(http.ErrAbortHandler)
+	}
+	if _, err := p.w.Write(p.b); err != nil {
+		panic(http.ErrAbortHandler) // the client has gone
+	}
+	p.b = p.b[:0]
+}
+
+func (p *pieces) end() {
+	if !p.begun {
+		p.w.Header().Set("Content-Length", strconv.Itoa(len(p.b)))
+	}
+	p.flush()
+}
+
+// result adds what a query gives. Histograms are none of the aggregator's.
+func (p *pieces) result(v parser.Value) {
+	p.text(`{"resultType":"` + string(v.Type()) + `","result":`)
 	switch v := v.(type) {
 	case promql.Matrix:
-		b = append(b, '[')
+		p.text("[")
 		for i, s := range v {
-			if i > 0 {
-				b = append(b, ',')
+			p.comma(i)
+			p.text(`{"metric":`)
+			p.b = appendLabels(p.b, s.Metric)
+			p.text(`,"values":[`)
+			for n, f := range s.Floats {
+				p.comma(n)
+				p.b = appendPoint(p.b, f.T, f.F)
 			}
-			b = appendLabels(append(b, `{"metric":`...), s.Metric)
-			b = append(b, `,"values":[`...)
-			for n, p := range s.Floats {
-				if n > 0 {
-					b = append(b, ',')
-				}
-				b = appendPoint(b, p.T, p.F)
-			}
-			b = append(b, "]}"...)
+			p.text("]}")
 		}
-		b = append(b, ']')
+		p.text("]")
 	case promql.Vector:
-		b = append(b, '[')
+		p.text("[")
 		for i, s := range v {
-			if i > 0 {
-				b = append(b, ',')
-			}
-			b = appendLabels(append(b, `{"metric":`...), s.Metric)
-			b = append(appendPoint(append(b, `,"value":`...), s.T, s.F), '}')
+			p.comma(i)
+			p.text(`{"metric":`)
+			p.b = appendLabels(p.b, s.Metric)
+			p.text(`,"value":`)
+			p.b = append(appendPoint(p.b, s.T, s.F), '}')
 		}
-		b = append(b, ']')
+		p.text("]")
 	case promql.Scalar:
-		b = appendPoint(b, v.T, v.V)
+		p.b = appendPoint(p.b, v.T, v.V)
 	case promql.String:
-		b = append(appendTime(append(b, '['), v.T), ',')
-		b = append(appendString(b, v.V), ']')
+		p.b = append(appendTime(append(p.b, '['), v.T), ',')
+		p.b = append(appendString(p.b, v.V), ']')
 	}
-	return append(b, '}')
+	p.text("}")
 }
 
 func appendLabels(b []byte, l labels.Labels) []byte {

@@ -41,33 +41,13 @@ func (s *Server) Evaluate(ctx context.Context, expression string, from, to time.
 }
 
 func (s *Server) evaluate(ctx context.Context, expression string, from, to time.Time, step time.Duration) ([]Evaluated, error) {
-	switch {
-	case step > 0 && to.Before(from):
-		return nil, badData("the end is before the start")
-	case step > 0 && to.Sub(from)/step > maxSteps:
-		return nil, badData("more than %d points of each series are too many: ask for a longer step", maxSteps)
-	}
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
-	leave, err := s.enter(ctx)
+	result, done, err := s.run(ctx, question{expression, from, to, step})
 	if err != nil {
 		return nil, err
 	}
-	defer leave()
-	var q promql.Query
-	if step > 0 {
-		q, err = s.engine.NewRangeQuery(ctx, s, nil, expression, from, to, step)
-	} else {
-		q, err = s.engine.NewInstantQuery(ctx, s, nil, expression, to)
-	}
-	if err != nil {
-		return nil, badData("%v", err)
-	}
-	defer q.Close()
-	result := q.Exec(ctx)
-	if result.Err != nil {
-		return nil, result.Err
-	}
+	defer done()
 	const ms = int64(time.Millisecond)
 	var list []Evaluated
 	switch v := result.Value.(type) {

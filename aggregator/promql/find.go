@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/prometheus/prometheus/model/labels"
 
+	"github.com/nephoscope/nepho/aggregator/auth"
 	"github.com/nephoscope/nepho/aggregator/index"
 	"github.com/nephoscope/nepho/aggregator/search"
 )
@@ -35,8 +36,8 @@ type nameList struct {
 	read    time.Time
 }
 
-// stale is how long names of metrics may be missing from selectors while the index
-// keeps changing.
+// stale is how long names of metrics may be missing from lists, and from selectors that
+// other names satisfy, while the index keeps changing.
 const stale = 5 * time.Second
 
 // series is a metric and its labels.
@@ -45,9 +46,13 @@ type series struct {
 	labels labels.Labels
 }
 
-// find gives the metrics that satisfy all matchers. At most so many as the limit: an
-// error says that there are more.
-func (f *finder) find(ctx context.Context, s index.Scope, matchers []*labels.Matcher) ([]series, error) {
+// find gives the metrics that satisfy all matchers and whose measures the one who asks
+// may read. At most so many as the limit: an error says that there are more.
+func (f *finder) find(ctx context.Context, matchers []*labels.Matcher) ([]series, error) {
+	s, err := scope(ctx)
+	if err != nil {
+		return nil, err
+	}
 	own, err := f.findOwn(ctx, s, matchers)
 	if err != nil {
 		return nil, err
@@ -72,9 +77,11 @@ func (f *finder) findOwn(ctx context.Context, s index.Scope, matchers []*labels.
 	if len(metrics) > f.limit {
 		return nil, f.tooMany()
 	}
-	found := make([]series, len(metrics))
-	for i, m := range metrics {
-		found[i] = series{m, ownLabels(m)}
+	var found []series
+	for _, m := range metrics {
+		if reads(ctx, m) {
+			found = append(found, series{m, ownLabels(m)})
+		}
 	}
 	return found, nil
 }
@@ -125,16 +132,22 @@ func (f *finder) findNamed(ctx context.Context, s index.Scope, matchers []*label
 // matchingNames gives the names of metrics that satisfy the matchers on names; all
 // is set when these are all names that there are.
 func (f *finder) matchingNames(ctx context.Context, s index.Scope, matchers []*labels.Matcher) (names []string, all bool, err error) {
-	known, err := f.metricNames(ctx, s)
-	if err != nil {
-		return nil, false, err
-	}
-	for _, name := range known {
-		if nameMatches(name, matchers) {
-			names = append(names, name)
+	for _, longest := range []time.Duration{stale, 0} {
+		known, err := f.metricNames(ctx, s, longest)
+		if err != nil {
+			return nil, false, err
+		}
+		for _, name := range known {
+			if nameMatches(name, matchers) {
+				names = append(names, name)
+			}
+		}
+		// A name that is not found may be one that is new.
+		if all = len(names) == len(known); len(names) > 0 {
+			break
 		}
 	}
-	return names, len(names) == len(known), nil
+	return names, all, nil
 }
 
 // nameMatches reports whether a metric's name satisfies the matchers on it. The
@@ -160,8 +173,9 @@ func nameMatches(name string, matchers []*labels.Matcher) bool {
 	return true
 }
 
-// metricNames gives all names of metrics of resources.
-func (f *finder) metricNames(ctx context.Context, s index.Scope) ([]string, error) {
+// metricNames gives all names of metrics of resources, those of changes in the index
+// perhaps not for so long.
+func (f *finder) metricNames(ctx context.Context, s index.Scope, stale time.Duration) ([]string, error) {
 	changes := f.x.Changes()
 	f.mu.Lock()
 	l, ok := f.names[s]
@@ -322,7 +336,7 @@ func (g *gatherer) byResources(ctx context.Context, s index.Scope, q index.Resou
 			}
 			for _, id := range ids {
 				for _, m := range metrics[id] {
-					if err := g.add(m); err != nil {
+					if err := g.add(ctx, m); err != nil {
 						return err
 					}
 				}
@@ -338,6 +352,10 @@ func (g *gatherer) byResources(ctx context.Context, s index.Scope, q index.Resou
 // byName collects the metrics of a name.
 func (g *gatherer) byName(ctx context.Context, s index.Scope, name string) error {
 	q := index.MetricQuery{Name: &name, Scope: s, Page: index.Page{Limit: page}}
+	if who := auth.From(ctx); !who.Tenant && !who.Admin() {
+		creator := who.Creator()
+		q.Creator = &creator // the others are not for the one who asks: see reads
+	}
 	for {
 		list, err := g.f.x.Metrics(ctx, q)
 		if err != nil {
@@ -360,7 +378,7 @@ func (g *gatherer) byName(ctx context.Context, s index.Scope, name string) error
 			}
 		}
 		for _, m := range list {
-			if err := g.add(m); err != nil {
+			if err := g.add(ctx, m); err != nil {
 				return err
 			}
 		}
@@ -394,9 +412,9 @@ func (g *gatherer) fits(r *index.Resource) bool {
 }
 
 // add adds a metric of a resource that fits.
-func (g *gatherer) add(m *index.Metric) error {
+func (g *gatherer) add(ctx context.Context, m *index.Metric) error {
 	base, ok := g.bases[m.Resource]
-	if !ok || base.IsEmpty() || m.Name == "" || m.Labels != nil || !nameMatches(m.Name, g.matchers) {
+	if !ok || base.IsEmpty() || !reads(ctx, m) || m.Name == "" || m.Labels != nil || !nameMatches(m.Name, g.matchers) {
 		return nil
 	}
 	if len(g.found) >= g.limit {

@@ -31,7 +31,7 @@ func (s *Server) metadata(r *http.Request) (reply, error) {
 	if limit == 0 || limit > maxMetadata {
 		limit = maxMetadata
 	}
-	names, err := s.find.metricNames(ctx, sc)
+	names, err := s.find.metricNames(ctx, sc, stale)
 	if err != nil {
 		return reply{}, err
 	}

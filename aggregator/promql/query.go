@@ -18,15 +18,20 @@ import (
 // for a week by minutes.
 const maxSteps = 11_000
 
+// question is a query: at one time, to, if step is 0.
+type question struct {
+	text     string
+	from, to time.Time
+	step     time.Duration
+}
+
 // query answers with the value of an expression at one time.
 func (s *Server) query(r *http.Request) (reply, error) {
 	at, err := s.time(r, "time", s.o.Now())
 	if err != nil {
 		return reply{}, err
 	}
-	return s.run(r, func(ctx context.Context) (promql.Query, error) {
-		return s.engine.NewInstantQuery(ctx, s, nil, r.FormValue("query"), at)
-	})
+	return s.answer(r, question{text: r.FormValue("query"), to: at})
 }
 
 // queryRange answers with the values of an expression at many times.
@@ -45,25 +50,17 @@ func (s *Server) queryRange(r *http.Request) (reply, error) {
 		return reply{}, err
 	case start.IsZero() || end.IsZero():
 		return reply{}, badData("start and end are needed, such as 1763766000 or 2025-11-21T23:00:00Z")
-	case end.Before(start):
-		return reply{}, badData("end is before start")
-	case step <= 0:
-		return reply{}, badData("a step above 0 is needed, such as 60 or 1m")
-	case end.Sub(start)/step > maxSteps:
-		return reply{}, badData("more than %d points of each series are too many: ask for a longer step", maxSteps)
 	}
-	return s.run(r, func(ctx context.Context) (promql.Query, error) {
-		return s.engine.NewRangeQuery(ctx, s, nil, r.FormValue("query"), start, end, step)
-	})
+	return s.answer(r, question{text: r.FormValue("query"), from: start, to: end, step: step})
 }
 
-// run runs a query as soon as there is a place for it.
-func (s *Server) run(r *http.Request, prepare func(context.Context) (promql.Query, error)) (reply, error) {
+// answer answers with what a query gives. It keeps its place until that is sent.
+func (s *Server) answer(r *http.Request, q question) (a reply, err error) {
 	ctx := r.Context()
 	if r.FormValue("timeout") != "" {
 		timeout, err := duration(r, "timeout")
 		if err != nil {
-			return reply{}, err
+			return a, err
 		}
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, timeout)
@@ -71,30 +68,79 @@ func (s *Server) run(r *http.Request, prepare func(context.Context) (promql.Quer
 	}
 	limit, err := number(r, "limit")
 	if err != nil {
-		return reply{}, err
+		return a, err
+	}
+	result, done, err := s.run(ctx, q)
+	if err != nil {
+		return a, err
+	}
+	a.done = done
+	a.warnings, a.infos = result.Warnings.AsStrings(q.text, 10, 10)
+	var cut bool
+	if a.value, cut = truncate(result.Value, limit); cut {
+		a.warnings = append(a.warnings, truncated)
+	}
+	return a, nil
+}
+
+// check refuses what is no query, or too much of one.
+func (q *question) check(maxSamples int) error {
+	switch steps := q.to.Sub(q.from) / max(q.step.Truncate(time.Millisecond), 1); { // as the engine counts them
+	case q.step != 0 && q.step < time.Millisecond:
+		return badData("a step of at least 1 ms is needed, such as 60 or 1m")
+	case q.step != 0 && q.to.Before(q.from):
+		return badData("end is before start")
+	case q.step != 0 && steps > maxSteps:
+		return badData("more than %d points of each series are too many: ask for a longer step", maxSteps)
+	}
+	if err := checkQuery(q.text); err != nil {
+		return err
+	}
+	expression, err := parser.ParseExpr(q.text)
+	if err != nil {
+		return badData("%v", err)
+	}
+	span := time.Duration(0)
+	if q.step != 0 {
+		span = q.to.Sub(q.from)
+	}
+	return checkSteps(expression, span, int64(maxSamples))
+}
+
+// run runs a query as soon as there is a place for it. It keeps the place, and what it
+// takes of memory, until done is called.
+func (s *Server) run(ctx context.Context, q question) (result *promql.Result, done func(), err error) {
+	if err := q.check(s.o.MaxSamples); err != nil {
+		return nil, nil, err
 	}
 	leave, err := s.enter(ctx)
 	if err != nil {
-		return reply{}, err
+		return nil, nil, err
 	}
-	defer leave()
-	q, err := prepare(ctx)
+	from := &reader{s: s, share: share{of: &s.pool}}
+	var made promql.Query
+	done = func() {
+		if made != nil {
+			made.Close()
+		}
+		from.share.free()
+		leave()
+	}
+	if q.step > 0 {
+		made, err = s.engine.NewRangeQuery(ctx, from, nil, q.text, q.from, q.to, q.step)
+	} else {
+		made, err = s.engine.NewInstantQuery(ctx, from, nil, q.text, q.to)
+	}
 	if err != nil {
-		return reply{}, badData("%v", err)
+		made = nil
+		done()
+		return nil, nil, badData("%v", err)
 	}
-	defer q.Close()
-	result := q.Exec(ctx)
-	if result.Err != nil {
-		return reply{}, result.Err
+	if result = made.Exec(ctx); result.Err != nil {
+		done()
+		return nil, nil, result.Err
 	}
-	var a reply
-	a.warnings, a.infos = result.Warnings.AsStrings(r.FormValue("query"), 10, 10)
-	v, cut := truncate(result.Value, limit)
-	if cut {
-		a.warnings = append(a.warnings, truncated)
-	}
-	a.data = appendResult(nil, v)
-	return a, nil
+	return result, done, nil
 }
 
 const truncated = "results truncated due to limit"

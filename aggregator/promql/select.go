@@ -7,11 +7,8 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
-	"github.com/prometheus/prometheus/tsdb/chunkenc"
-	"github.com/prometheus/prometheus/tsdb/chunks"
 	"github.com/prometheus/prometheus/util/annotations"
 
 	"github.com/nephoscope/nepho/aggregator/engine"
@@ -20,28 +17,32 @@ import (
 	"github.com/nephoscope/nepho/aggregator/window"
 )
 
+// reader reads series for one query: it is its [storage.Queryable], and its
+// [storage.Querier].
+type reader struct {
+	s     *Server
+	share share
+}
+
 // Querier implements [storage.Queryable].
-func (s *Server) Querier(_, _ int64) (storage.Querier, error) { return querier{s}, nil }
+func (r *reader) Querier(_, _ int64) (storage.Querier, error) { return r, nil }
 
-// querier reads series for one query.
-type querier struct{ s *Server }
-
-// Close implements [storage.Querier].
-func (querier) Close() error { return nil }
+// Close implements [storage.Querier]. What was read is in use for longer.
+func (r *reader) Close() error { return nil }
 
 // LabelValues implements [storage.LabelQuerier]; the engine asks for none.
-func (querier) LabelValues(context.Context, string, *storage.LabelHints, ...*labels.Matcher) ([]string, annotations.Annotations, error) {
+func (r *reader) LabelValues(context.Context, string, *storage.LabelHints, ...*labels.Matcher) ([]string, annotations.Annotations, error) {
 	return nil, nil, nil
 }
 
 // LabelNames implements [storage.LabelQuerier]; the engine asks for none.
-func (querier) LabelNames(context.Context, *storage.LabelHints, ...*labels.Matcher) ([]string, annotations.Annotations, error) {
+func (r *reader) LabelNames(context.Context, *storage.LabelHints, ...*labels.Matcher) ([]string, annotations.Annotations, error) {
 	return nil, nil, nil
 }
 
 // Select implements [storage.Querier].
-func (q querier) Select(ctx context.Context, sorted bool, hints *storage.SelectHints, matchers ...*labels.Matcher) storage.SeriesSet {
-	list, warnings, err := q.s.read(ctx, hints, matchers)
+func (r *reader) Select(ctx context.Context, sorted bool, hints *storage.SelectHints, matchers ...*labels.Matcher) storage.SeriesSet {
+	list, warnings, err := r.read(ctx, hints, matchers)
 	if err != nil {
 		return storage.ErrSeriesSet(err)
 	}
@@ -72,15 +73,21 @@ func cut(matchers []*labels.Matcher) (c choice, rest []*labels.Matcher) {
 	return c, rest
 }
 
+// perSeries is how many points' memory a series takes besides its points: mostly its
+// labels.
+const perSeries = 32
+
+// unread is a series that is to be read.
+type unread struct {
+	points *points
+	query  engine.Query
+}
+
 // read reads the points that a selector means. What of them is lost by damage is no
 // reason to give nothing: it is a warning.
-func (s *Server) read(ctx context.Context, hints *storage.SelectHints, matchers []*labels.Matcher) ([]*points, annotations.Annotations, error) {
-	sc, err := scope(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
+func (r *reader) read(ctx context.Context, hints *storage.SelectHints, matchers []*labels.Matcher) ([]*points, annotations.Annotations, error) {
 	c, rest := cut(matchers)
-	metrics, err := s.find.find(ctx, sc, rest)
+	metrics, err := r.s.find.find(ctx, rest)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -89,15 +96,15 @@ func (s *Server) read(ctx context.Context, hints *storage.SelectHints, matchers 
 		step:   time.Duration(hints.Step) * time.Millisecond,
 		window: time.Duration(hints.Range) * time.Millisecond,
 	}
-	var queries []engine.Query
+	to := hints.End*int64(time.Millisecond) + 1
+	var left []unread
 	var made []*points
-	budget := int64(s.o.MaxSamples)
 	for _, m := range metrics {
-		p, ok := s.o.Index.PolicyByID(m.metric.PolicyID)
+		p, ok := r.s.o.Index.PolicyByID(m.metric.PolicyID)
 		if !ok {
-			return nil, nil, s.find.unknownPolicy(m.metric)
+			return nil, nil, r.s.find.unknownPolicy(m.metric)
 		}
-		newest, ok := s.o.Engine.Newest(m.metric.Ref)
+		newest, ok := r.s.o.Engine.Newest(m.metric.Ref)
 		if !ok {
 			continue // it was never written
 		}
@@ -106,29 +113,68 @@ func (s *Server) read(ctx context.Context, hints *storage.SelectHints, matchers 
 			return nil, nil, err
 		}
 		for _, g := range granularities {
+			// Where windows may be.
+			from, to := ask.from, min(to, policy.Floor(newest.Time, int64(g.is))+int64(g.is))
+			if d, ok := p.Definition(g.is); ok && d.Points > 0 {
+				from = max(from, newest.Time-int64(d.Timespan())-int64(g.is))
+			}
 			for _, method := range c.methodsOf(p, hints.Func, m.metric.Labels != nil) {
-				e := engine.Query{Ref: m.metric.Ref, Granularity: g.is, Methods: policy.SetOf(method), From: ask.from, To: hints.End*int64(time.Millisecond) + 1}
-				// Every window counts, also those that are empty: what there is to read is
-				// not known before.
-				if budget -= max(0, min(e.To, newest.Time)-e.From)/int64(g.is) + 1; budget < 0 {
-					return nil, nil, badData("the query would read more than %d points: ask for a shorter time, or raise max_samples of the aggregator's option promql", s.o.MaxSamples)
+				q := engine.Query{Ref: m.metric.Ref, Granularity: g.is, Methods: policy.SetOf(method), From: from, To: to}
+				if q.From >= q.To {
+					continue
 				}
-				queries = append(queries, e)
-				made = append(made, &points{method: method, labels: c.label(m.labels, method, g)})
+				if err := r.share.take(perSeries); err != nil {
+					return nil, nil, err
+				}
+				one := &points{method: method, labels: c.label(m.labels, method, g), first: hints.Start, last: hints.End, times: 1}
+				if hints.Range == 0 {
+					one.times = int64((g.is + lookback - 1) / lookback)
+				}
+				made = append(made, one)
+				left = append(left, unread{one, q})
 			}
 		}
 	}
+	var warnings annotations.Annotations
+	for len(left) > 0 {
+		if left, err = r.readPart(ctx, left, &warnings); err != nil {
+			return nil, nil, err
+		}
+	}
+	return slices.DeleteFunc(made, func(p *points) bool { return p.count() == 0 }), warnings, nil
+}
+
+// maxPart is how many windows of a series are read at once: what there is to read is not
+// known before, and the limit of points is no use if it is reached after it was read.
+const maxPart = 200_000
+
+// readPart reads the first part of each series, and gives what is left.
+func (r *reader) readPart(ctx context.Context, all []unread, warnings *annotations.Annotations) (left []unread, err error) {
+	queries := make([]engine.Query, len(all))
+	for i, w := range all {
+		now := w.query
+		// The next part begins with a window, so that none is read twice.
+		if end := policy.Floor(now.From, int64(now.Granularity)) + maxPart*int64(now.Granularity); end < now.To {
+			now.To, w.query.From = end, end
+			left = append(left, w)
+		}
+		queries[i] = now
+	}
 	var one window.Series
-	err = s.o.Engine.Frames(ctx, queries, func(i int, frame *window.Frame) error {
+	err = r.s.o.Engine.Frames(ctx, queries, func(i int, frame *window.Frame) error {
 		one.Times, one.Values = one.Times[:0], one.Values[:0]
-		if err := frame.Series(made[i].method, &one); err != nil {
+		if err := frame.Series(all[i].points.method, &one); err != nil {
 			return err
 		}
-		made[i].fill(&one, queries[i].Granularity, hints)
+		if err := r.share.take(len(one.Times)); err != nil {
+			return err
+		}
+		all[i].points.fill(&one)
 		return nil
 	})
-	warnings, err := lost(err)
-	return slices.DeleteFunc(made, func(p *points) bool { return len(p.list) == 0 }), warnings, err
+	damage, err := lost(err)
+	warnings.Merge(damage)
+	return left, err
 }
 
 // lost makes warnings of those errors of queries that say that windows are damaged.
@@ -208,70 +254,10 @@ func (c choice) label(l labels.Labels, m policy.Method, g granularity) labels.La
 	return b.Labels()
 }
 
-// points is a series in memory.
-type points struct {
-	labels labels.Labels
-	method policy.Method
-	list   []point // ascending in time
-}
-
-// Labels implements [storage.Series].
-func (p *points) Labels() labels.Labels { return p.labels }
-
-// fill takes over what was read. A window is a point at its start. Where no range of
-// points is asked for, a window that is longer than the time for which a point counts
-// becomes several, so that its value holds for all of it.
-func (p *points) fill(from *window.Series, g time.Duration, hints *storage.SelectHints) {
-	const ms = int64(time.Millisecond)
-	for i, t := range from.Times {
-		last := t
-		if hints.Range == 0 {
-			last = t + int64(g) - 1
-		}
-		for at := t; at <= last; at += int64(lookback) {
-			m := floorDiv(at, ms)
-			switch n := len(p.list); {
-			case m > hints.End:
-				return
-			case m < hints.Start:
-			case n > 0 && p.list[n-1].t >= m: // windows shorter than milliseconds
-				p.list[n-1].v = from.Values[i]
-			default:
-				p.list = append(p.list, point{m, from.Values[i]})
-			}
-		}
-	}
-}
-
 // seconds is how a granularity is written where the selector does not say.
 func seconds(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', -1, 64) }
 
 func floorDiv(a, b int64) int64 { return policy.Floor(a, b) / b }
-
-// Iterator implements [storage.Series].
-func (p *points) Iterator(chunkenc.Iterator) chunkenc.Iterator {
-	return storage.NewListSeriesIterator(p)
-}
-
-// Len implements [storage.Samples].
-func (p *points) Len() int { return len(p.list) }
-
-// Get implements [storage.Samples].
-func (p *points) Get(i int) chunks.Sample { return &p.list[i] }
-
-// point implements [chunks.Sample]; there are no histograms.
-type point struct {
-	t int64 // milliseconds
-	v float64
-}
-
-func (p *point) T() int64                      { return p.t }
-func (p *point) F() float64                    { return p.v }
-func (p *point) ST() int64                     { return 0 }
-func (p *point) H() *histogram.Histogram       { return nil }
-func (p *point) FH() *histogram.FloatHistogram { return nil }
-func (p *point) Type() chunkenc.ValueType      { return chunkenc.ValFloat }
-func (p *point) Copy() chunks.Sample           { c := *p; return &c }
 
 // set implements [storage.SeriesSet].
 type set struct {

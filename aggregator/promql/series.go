@@ -45,11 +45,6 @@ func (s *Server) series(r *http.Request) (reply, error) {
 // matching gives the series that any of a request's selectors means and that have a
 // point since its start.
 func (s *Server) matching(r *http.Request) ([]series, error) {
-	ctx := r.Context()
-	sc, err := scope(ctx)
-	if err != nil {
-		return nil, err
-	}
 	start, err := s.time(r, "start", time.Time{})
 	if err != nil {
 		return nil, err
@@ -57,12 +52,15 @@ func (s *Server) matching(r *http.Request) ([]series, error) {
 	var list []series
 	seen := map[string]bool{}
 	for _, text := range r.Form["match[]"] {
+		if err := checkSelector(text); err != nil {
+			return nil, err
+		}
 		matchers, err := parser.ParseMetricSelector(text)
 		if err != nil {
 			return nil, badData("match[] %q is no selector: %v", text, err)
 		}
 		c, rest := cut(matchers)
-		found, err := s.find.find(ctx, sc, rest)
+		found, err := s.find.find(r.Context(), rest)
 		if err != nil {
 			return nil, err
 		}
@@ -81,6 +79,9 @@ func (s *Server) matching(r *http.Request) ([]series, error) {
 				seen[id] = true
 				list = append(list, m)
 			}
+		}
+		if len(list) > s.o.MaxSeries {
+			return nil, s.find.tooMany()
 		}
 	}
 	slices.SortFunc(list, func(a, b series) int { return labels.Compare(a.labels, b.labels) })
@@ -171,7 +172,7 @@ func (s *Server) labelValues(r *http.Request) (reply, error) {
 		}
 		switch name {
 		case labelMetricName, labelMetric:
-			known, err := s.find.metricNames(ctx, sc)
+			known, err := s.find.metricNames(ctx, sc, stale)
 			if err != nil {
 				return nil, err
 			}

@@ -6,7 +6,8 @@
 //     have: those that they came with (remote write), or name, resource and the
 //     resource's attributes.
 //   - choose.go chooses the granularity and the aggregation method that answer best.
-//   - select.go reads the windows as series.
+//   - select.go reads the windows as series, points.go gives them to the engine.
+//   - limits.go keeps queries from taking more than there is.
 package promql
 
 import (
@@ -22,6 +23,7 @@ import (
 	"github.com/nephoscope/nepho/aggregator/auth"
 	"github.com/nephoscope/nepho/aggregator/engine"
 	"github.com/nephoscope/nepho/aggregator/index"
+	"github.com/nephoscope/nepho/aggregator/web"
 )
 
 // Options of [New]. Zero values are the defaults.
@@ -33,12 +35,17 @@ type Options struct {
 	Log  *slog.Logger
 	// MaxSeries is the most series of one selector; 20,000.
 	MaxSeries int
-	// MaxSamples is the most points that a query holds in memory; 20 million.
+	// MaxSamples is the most points that a query reads, and that it makes of them at one
+	// time, 16 bytes each; those that run at once read at most twice as many; 2 million.
 	MaxSamples int
 	// Timeout is the most time of a query; 30 s.
 	Timeout time.Duration
 	// Concurrency is the most queries that run at once; others wait; 4.
 	Concurrency int
+	// URLPrefix is below which [Prefix] is, such as /metric; "" is the root.
+	URLPrefix string
+	// CORSOrigins are the origins whose pages may ask, or "*".
+	CORSOrigins []string
 	// Version is what the API says that it is.
 	Version string
 	// Now is the time, [time.Now] if nil.
@@ -55,7 +62,7 @@ func (o *Options) setDefaults() {
 	for _, limit := range []struct {
 		value *int
 		is    int
-	}{{&o.MaxSeries, 20_000}, {&o.MaxSamples, 20_000_000}, {&o.Concurrency, 4}} {
+	}{{&o.MaxSeries, 20_000}, {&o.MaxSamples, 2_000_000}, {&o.Concurrency, 4}} {
 		if *limit.value <= 0 {
 			*limit.value = limit.is
 		}
@@ -82,24 +89,29 @@ const maxForm = 1 << 20
 // concurrently.
 type Server struct {
 	o      Options
-	mux    *http.ServeMux
+	site   *web.Site
 	engine *promql.Engine
 	find   *finder
 	slots  chan struct{}
+	pool   pool
 }
 
 // New makes a server.
 func New(o Options) *Server {
 	o.setDefaults()
 	s := &Server{
-		o: o, mux: http.NewServeMux(), slots: make(chan struct{}, o.Concurrency),
+		o: o, slots: make(chan struct{}, o.Concurrency), pool: pool{each: int64(o.MaxSamples), all: 2 * int64(o.MaxSamples)},
 		find: &finder{x: o.Index, limit: o.MaxSeries, now: o.Now},
 		engine: promql.NewEngine(promql.EngineOpts{
 			Logger: o.Log, MaxSamples: o.MaxSamples, Timeout: o.Timeout, LookbackDelta: lookback,
-			NoStepSubqueryIntervalFn: func(int64) int64 { return time.Minute.Milliseconds() },
+			NoStepSubqueryIntervalFn: func(int64) int64 { return subqueryStep.Milliseconds() },
 			EnableAtModifier:         true, EnableNegativeOffset: true,
 		}),
 	}
+	s.site = web.New(web.Options{
+		Auth: o.Auth, Fail: s.fail, Log: o.Log, MaxBody: maxForm, Timeout: o.Timeout,
+		URLPrefix: strings.Trim(o.URLPrefix, "/") + Prefix, CORSOrigins: o.CORSOrigins,
+	})
 	for path, h := range map[string]handler{
 		"query":               s.query,
 		"query_range":         s.queryRange,
@@ -112,11 +124,10 @@ func New(o Options) *Server {
 		"alerts":              s.alerts,
 		"status/buildinfo":    s.buildInfo,
 	} {
-		s.mux.HandleFunc(Prefix+"/api/v1/"+path, func(w http.ResponseWriter, r *http.Request) { s.call(w, r, h) })
+		for _, method := range []string{http.MethodGet, http.MethodPost} {
+			s.site.Handle(method+" /api/v1/"+path, func(w http.ResponseWriter, r *http.Request) error { return s.call(w, r, h) })
+		}
 	}
-	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		fail(w, &apiError{notFound, "there is no " + r.URL.Path + ": see /prometheus/api/v1/query and its neighbours"})
-	})
 	return s
 }
 
@@ -125,54 +136,58 @@ func New(o Options) *Server {
 type handler func(r *http.Request) (reply, error)
 
 // ServeHTTP answers a request.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.site.ServeHTTP(w, r) }
 
 // call does what comes before and after every handler.
-func (s *Server) call(w http.ResponseWriter, r *http.Request, h handler) {
-	if r.Method != http.MethodGet && r.Method != http.MethodPost {
-		w.Header().Set("Allow", "GET, POST")
-		fail(w, &apiError{notAllowed, "the method " + r.Method + " is not allowed"})
-		return
-	}
-	who, err := s.o.Auth.Identify(r)
-	if err != nil {
-		s.refuse(w, err)
-		return
-	}
-	ctx, cancel := context.WithTimeout(auth.With(r.Context(), who), s.o.Timeout)
-	defer cancel()
+func (s *Server) call(w http.ResponseWriter, r *http.Request, h handler) error {
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
-	// A form that does not come must end the request, too. Not every writer can do
-	// this, and those that can't are not on a network.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.o.Timeout))
 	if err := r.ParseForm(); err != nil {
-		fail(w, badData("the parameters cannot be read: %v", err))
-		return
+		return badData("the parameters cannot be read: %v", err)
 	}
-	answer, err := h(r.WithContext(ctx))
+	answer, err := h(r)
+	if answer.done != nil {
+		defer answer.done()
+	}
 	if err != nil {
 		e := describe(err)
 		if e.kind == internal {
 			s.o.Log.Error("a query failed", "path", r.URL.Path, "error", err)
 		}
-		fail(w, e)
-		return
+		return e
 	}
-	answer.send(w)
+	answer.send(w, time.Now().Add(s.o.Timeout))
+	return nil
 }
 
-// refuse answers a request that the authenticator did not let in.
-func (s *Server) refuse(w http.ResponseWriter, err error) {
+// fail answers a request with an error: one of its handler, of the authenticator, or of
+// the site.
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	var e *apiError
 	var refusal *auth.Refusal
-	if !errors.As(err, &refusal) {
+	var site *web.Error
+	switch {
+	case errors.As(err, &e):
+		failWith(w, e.kind.code, e)
+	case errors.As(err, &refusal):
+		refusal.Headers(w.Header())
+		failWith(w, refusal.Code, &apiError{unauthorized, refusal.Reason})
+	case errors.As(err, &site):
+		failWith(w, site.Status, ofSite(site, r))
+	default:
 		s.o.Log.Error("cannot find out who makes a request", "error", err)
-		fail(w, &apiError{internal, "cannot find out who makes the request"})
-		return
+		failWith(w, internal.code, &apiError{internal, "cannot find out who makes the request"})
 	}
-	if refusal.Challenge != "" {
-		w.Header().Set("WWW-Authenticate", refusal.Challenge)
+}
+
+// ofSite says what an error of the site is in Prometheus's words.
+func ofSite(e *web.Error, r *http.Request) *apiError {
+	switch e.Status {
+	case http.StatusNotFound:
+		return &apiError{notFound, "there is no " + Prefix + r.URL.Path + ": see " + Prefix + "/api/v1/query and its neighbours"}
+	case http.StatusInternalServerError:
+		return &apiError{internal, e.Text}
 	}
-	failWith(w, refusal.Code, &apiError{unauthorized, refusal.Reason})
+	return &apiError{badParameter, e.Text}
 }
 
 // scope is what lists are limited to for the one who asks, as in Gnocchi's API.
@@ -185,6 +200,14 @@ func scope(ctx context.Context) (index.Scope, error) {
 		return index.Scope{}, &apiError{forbidden, "the token is of no project, so there is nothing to see"}
 	}
 	return index.Scope{Project: who.Project}, nil
+}
+
+// reads reports whether the one who asks may read the measures of a metric, of those
+// in the scope. Who belongs to no project reads what they made, as in Gnocchi's API, whose
+// lists tell them of the others, too.
+func reads(ctx context.Context, m *index.Metric) bool {
+	who := auth.From(ctx)
+	return who.Tenant || who.Admin() || m.Creator != "" && m.Creator == who.Creator()
 }
 
 // enter waits until a query may run, and gives what lets the next one in.

@@ -71,11 +71,12 @@ func serve(l net.Listener, secure *tls.Config, what string, h http.Handler, log 
 // Stop is.
 func (s *Server) OnStop(f func()) { s.server.RegisterOnShutdown(f) }
 
-// Stop ends the server after what is under way, or when ctx ends.
+// Stop ends the server after what is under way. What is not over when ctx ends is cut off,
+// which is no error.
 func (s *Server) Stop(ctx context.Context) error {
 	err := s.server.Shutdown(ctx)
-	if err != nil {
-		err = errors.Join(err, s.server.Close())
+	if err != nil && ctx.Err() != nil {
+		err = s.server.Close()
 	}
 	<-s.done
 	return err
