@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -176,13 +177,10 @@ func TestKill9(t *testing.T) {
 	p := sdktest.StartWith(t, sdktest.Options{Config: "listen = '" + address + "'", StateDir: filepath.Join(t.TempDir(), "state")})
 	nova := chunktest.NewNova(1, time.Now().Add(-time.Hour), 100*time.Millisecond)
 	sent := map[string]bool{}
-	rounds := 4
-	if testing.Short() {
-		rounds = 2
-	}
-	for round := range rounds {
+	for round := range 3 {
 		acknowledged := 0
 		ended := make(chan struct{})
+		var killing sync.WaitGroup
 		var again []byte // may be there or not
 		go func() {
 			defer close(ended)
@@ -202,12 +200,12 @@ func TestKill9(t *testing.T) {
 				}
 				if acknowledged++; acknowledged == 10+7*round {
 					// From here on it is killed, whatever it does.
-					go p.Kill()
+					killing.Go(p.Kill)
 				}
 			}
 		}()
 		<-ended
-		p.Kill()
+		killing.Wait()
 		p.Restart()
 		if err := p.PublishBatch(t.Context(), again); err != nil {
 			t.Fatal(err)

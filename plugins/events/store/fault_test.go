@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -40,7 +41,8 @@ func TestChild(t *testing.T) {
 	}
 	s := open(t, Options{URL: where})
 	go func() {
-		for {
+		// Not all the time, or nothing is ever added.
+		for range time.Tick(5 * time.Millisecond) {
 			if err := errors.Join(s.Merge(t.Context()), s.Settle(t.Context())); err != nil {
 				panic(err)
 			}
@@ -64,7 +66,7 @@ func TestKill9(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			where := where(t, name)
-			for round := range 4 {
+			for round := range 3 {
 				cmd := exec.Command(os.Args[0], "-test.run=^TestChild$")
 				cmd.Env = append(os.Environ(), childEnv+"="+where)
 				out, err := cmd.StdoutPipe()
@@ -111,7 +113,7 @@ func TestKill9(t *testing.T) {
 // on as before.
 func TestDiskFull(t *testing.T) {
 	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=4m"); err != nil {
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=3m"); err != nil {
 		t.Fatalf("cannot mount a small file system, which needs root: %v", err)
 	}
 	defer func() { ok(t, syscall.Unmount(dir, syscall.MNT_DETACH)) }()
@@ -120,8 +122,13 @@ func TestDiskFull(t *testing.T) {
 	nova := chunktest.NewNova(1, start, time.Millisecond)
 	var want []string
 	var last []sdk.Event
+	fill := rand.NewChaCha8([32]byte{})
 	for {
-		last = nova.Events(500)
+		last = nova.Events(100)
+		for i := range last {
+			last[i].Raw = make([]byte, 1000)
+			fill.Read(last[i].Raw)
+		}
 		_, err := s.Add(t.Context(), last)
 		if err != nil {
 			if !errors.Is(err, database.ErrUnavailable) {
@@ -178,7 +185,7 @@ func TestRestarts(t *testing.T) {
 	}()
 	var want []string
 	running := true
-	for n := 0; running || n < 30; n++ {
+	for n := 0; running || n < 20; n++ {
 		select {
 		case <-ended:
 			running = false

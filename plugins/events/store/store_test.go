@@ -112,10 +112,10 @@ func TestModel(t *testing.T) {
 		m := &model{}
 		var before [][]sdk.Event
 		questions := 0
-		for range 60 {
+		for range 35 {
 			var batch []sdk.Event
 			at := start.Add(-time.Duration(r.IntN(100)) * 30 * time.Minute)
-			for range 1 + r.IntN(40)*r.IntN(10) {
+			for range 1 + r.IntN(40)*r.IntN(5) {
 				if r.IntN(50) == 0 {
 					at = []time.Time{start.AddDate(-80, 0, 0), start.AddDate(50, 0, 0), time.Unix(0, math.MaxInt64).Add(-time.Hour)}[r.IntN(3)]
 				}
@@ -133,7 +133,7 @@ func TestModel(t *testing.T) {
 			case 1:
 				ok(t, s.Settle(ctx))
 			}
-			for range 8 {
+			for range 6 {
 				q := question(r, m.events)
 				want := m.find(&q)
 				got := all(t, s, q)
@@ -146,7 +146,7 @@ func TestModel(t *testing.T) {
 				}
 			}
 		}
-		if questions < 150 {
+		if questions < 60 {
 			t.Errorf("only %d questions had answers", questions)
 		}
 		st, err := s.Status(ctx)
@@ -186,7 +186,7 @@ func TestKinds(t *testing.T) {
 			t.Errorf("%d events", n)
 		}
 		// However many there are, there is an end to what is remembered and listed.
-		for round := range 30 {
+		for round := range 21 {
 			var batch []sdk.Event
 			for i := range maxNew {
 				e := event(fmt.Sprint("many", round, "-", i), start)
@@ -216,7 +216,7 @@ func TestMerge(t *testing.T) {
 		ctx := t.Context()
 		nova := chunktest.NewNova(1, start.Add(-30*time.Hour), 4*time.Second)
 		var want []sdk.Event
-		for _, n := range []int{1, 1, 1, 1, 1, 1, 1, 1, 1, 100, 1000, 7, 1, 3000, 500, 500, 500, 500, 500, 500, 500, 500, 1, 1, 10_000} {
+		for _, n := range []int{1, 1, 1, 1, 1, 1, 1, 1, 1, 100, 600, 7, 1, 3000, 500, 500, 500, 500, 500, 1, 1, 4500} {
 			batch := nova.Events(n)[:n]
 			add(t, s, n, batch...)
 			for _, e := range batch {
@@ -246,7 +246,7 @@ func TestMerge(t *testing.T) {
 		same(t, all(t, s, Everything()), want)
 		// What is there is found to be so in merged chunks as well, with nothing in memory.
 		s.known = known{}
-		add(t, s, 0, want[:2000]...)
+		add(t, s, 0, want[:1000]...)
 	})
 }
 
@@ -255,7 +255,7 @@ func TestTwoNodes(t *testing.T) {
 	t.Parallel()
 	url := server.Database()
 	stores := []*Store{open(t, Options{URL: url}), open(t, Options{URL: url}), open(t, Options{URL: url})}
-	events := chunktest.NewNova(1, start, time.Second).Events(1200)
+	events := chunktest.NewNova(1, start, time.Second).Events(500)
 	var wg sync.WaitGroup
 	fresh := make([]int, len(stores))
 	errs := make(chan error, 100)
@@ -408,19 +408,17 @@ func TestDamage(t *testing.T) {
 func TestHuge(t *testing.T) {
 	both(t, func(t *testing.T, s *Store) {
 		ctx := t.Context()
-		r := random(1)
-		for i := range 8 {
+		fill := rand.NewChaCha8([32]byte{})
+		for i := range 6 {
 			var batch []sdk.Event
-			for j := range 5 {
+			for j := range 4 {
 				raw := make([]byte, 1<<20)
-				for k := 0; k < len(raw); k += 8 {
-					copy(raw[k:], fmt.Sprintf("%08x", r.Uint32()))
-				}
+				fill.Read(raw)
 				e := event(fmt.Sprint(i, "-", j), start.Add(time.Duration(10*i+j)*time.Second), sdk.Trait{Name: "n", Type: sdk.Text, Value: strings.Repeat("x", 1000)})
 				e.Raw = raw
 				batch = append(batch, e)
 			}
-			add(t, s, 5, batch...)
+			add(t, s, 4, batch...)
 		}
 		ok(t, s.Merge(ctx))
 		q := Everything()
@@ -439,16 +437,16 @@ func TestHuge(t *testing.T) {
 			}
 			return nil
 		}))
-		if n != 40 || portions < 4 {
+		if n != 24 || portions < 3 {
 			t.Errorf("%d events in %d portions", n, portions)
 		}
 		// One text that all of a batch share.
 		long := strings.Repeat("long ", 200_000)
 		var batch []sdk.Event
-		for i := range 100 {
+		for i := range 40 {
 			batch = append(batch, event(fmt.Sprint("long", i), start, sdk.Trait{Name: "long", Type: sdk.Text, Value: long}))
 		}
-		add(t, s, 100, batch...)
+		add(t, s, 40, batch...)
 		add(t, s, 0, batch...)
 	})
 }
@@ -487,7 +485,7 @@ func TestConcurrent(t *testing.T) {
 			})
 		}
 		total := 0
-		for range 60 {
+		for range 25 {
 			batch := nova.Events(40)
 			add(t, s, len(batch), batch...)
 			total += len(batch)
