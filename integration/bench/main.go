@@ -149,15 +149,29 @@ func (b *bench) build() error {
 			return fmt.Errorf("cannot build: %w", err)
 		}
 	}
-	data, err := os.ReadFile(from)
-	if err != nil {
-		return err
-	}
 	bin := filepath.Join(b.dir, "nepho")
-	if err := os.WriteFile(bin, data, 0o755); err != nil {
+	if err := install(bin, from); err != nil {
 		return err
 	}
 	return os.Setenv("NEPHO_BIN", bin) // where the tests' agents look
+}
+
+// install copies a program in small pieces, as package managers do. Of a file that
+// is written all at once the kernel may keep pages of 2 MiB, and a process that
+// needs a byte of one then has it whole.
+func install(to, from string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755)
+	if err != nil {
+		return err
+	}
+	// Nothing but Read and Write, for files know how to copy themselves at once.
+	_, err = io.CopyBuffer(struct{ io.Writer }{out}, struct{ io.Reader }{in}, make([]byte, 32<<10))
+	return errors.Join(err, out.Close())
 }
 
 func moduleRoot() (string, error) {
