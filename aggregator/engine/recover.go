@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/nephoscope/nepho/aggregator/block"
 	"github.com/nephoscope/nepho/aggregator/objects"
@@ -334,6 +335,11 @@ func (e *Engine) findLog() (taken bool, err error) {
 	}
 	if e.owner != "" {
 		return false, nil
+	}
+	if m.Log.Owner != "" && objects.IsLocal(e.o.Objects) {
+		// No other node can have gone on with the store.
+		return false, fmt.Errorf("the log %s is not there, which has what was acknowledged since the checkpoint of %v: bring it back, or make an empty folder of that name to go on without",
+			filepath.Join(e.o.Dir, walFolder+m.Log.Owner), m.Saved.Format(time.RFC3339))
 	}
 	var id [8]byte
 	rand.Read(id[:])

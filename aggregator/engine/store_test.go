@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -230,6 +231,55 @@ func TestTheCopyOfTheLogMendsALostEnd(t *testing.T) {
 	}
 	if n := e.Stats().Damaged; n > 0 {
 		t.Fatalf("%d damaged", n)
+	}
+}
+
+// TestALocalLogThatIsGoneStopsTheStart removes the log of a store that only this machine has.
+func TestALocalLogThatIsGoneStopsTheStart(t *testing.T) {
+	store, err := objects.Local(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	e := node(t, dir, store)
+	put(t, e, 1, testNow, 1)
+	if err := e.Checkpoint(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	put(t, e, 1, testNow.Add(time.Minute), 2)
+	if err := e.free(); err != nil {
+		t.Fatal(err)
+	}
+	away := filepath.Join(t.TempDir(), "log")
+	if err := os.Rename(e.logDir(), away); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, err := tryNode(t, dir, store); err == nil || !strings.Contains(err.Error(), e.logDir()+" is not there") {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Rename(away, e.logDir()); err != nil {
+		t.Fatal(err)
+	}
+	e = node(t, dir, store)
+	if got := sums(t, e, 1, time.Minute); !slices.Equal(got, []float64{1, 2}) {
+		t.Fatalf("%v", got)
+	}
+	if err := e.free(); err != nil {
+		t.Fatal(err)
+	}
+	// One can also go on without it.
+	if err := os.RemoveAll(e.logDir()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(e.logDir(), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	e = node(t, dir, store)
+	put(t, e, 1, testNow.Add(2*time.Minute), 3)
+	if got := sums(t, e, 1, time.Minute); !slices.Equal(got, []float64{1, 3}) {
+		t.Fatalf("%v", got)
 	}
 }
 

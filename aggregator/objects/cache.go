@@ -53,7 +53,7 @@ type flight struct {
 // and a damaged page is fetched again.
 func NewCache(s Store, dir string, limit int64) (*Cache, error) {
 	c := &Cache{store: s, dir: dir, limit: limit, pages: map[pageKey]*list.Element{}, flights: map[pageKey]*flight{}}
-	if _, ok := s.(*local); ok {
+	if IsLocal(s) {
 		return c, nil
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {

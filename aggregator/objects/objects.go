@@ -64,6 +64,12 @@ type Store interface {
 	String() string
 }
 
+// IsLocal reports whether only this machine has the objects, as far as that can be known.
+func IsLocal(s Store) bool {
+	_, is := s.(*local)
+	return is
+}
+
 // PutFile is [Store.Put] of a file that has exactly size bytes and does not change any more. A
 // local store in the same file system writes nothing: it gives the file another name.
 // So the caller may remove its own.
