@@ -18,9 +18,26 @@ type Reader struct {
 	// All gives all parts that are no filters.
 	All func() ([]Part, error)
 
-	parts   map[int64]map[string][]byte
+	fetched map[int64][]byte            // all that are no filters, if not nil
+	parts   map[int64]map[string][]byte // those that were opened
 	columns map[string]*column
 	times   []int64
+}
+
+// Fetch gets all parts at once, for a question that most of them are needed for.
+func (r *Reader) Fetch() error {
+	if r.fetched != nil {
+		return nil
+	}
+	list, err := r.All()
+	if err != nil {
+		return err
+	}
+	r.fetched = make(map[int64][]byte, len(list))
+	for _, p := range list {
+		r.fetched[p.Number] = p.Data
+	}
+	return nil
 }
 
 // entry gives an entry; nil if there is none.
@@ -30,9 +47,12 @@ func (r *Reader) entry(key string) ([]byte, error) {
 		number = partOf(key)
 	}
 	if _, ok := r.parts[number]; !ok {
-		data, err := r.Part(number)
-		if err != nil {
-			return nil, err
+		data := r.fetched[number]
+		if r.fetched == nil {
+			var err error
+			if data, err = r.Part(number); err != nil {
+				return nil, err
+			}
 		}
 		if err := r.load(number, data); err != nil {
 			return nil, err
@@ -158,6 +178,13 @@ func (q *Query) filter() (key string, c Condition) {
 		return filterKey(keyTypes), Condition{Type: sdk.Text, Text: *q.Type}
 	}
 	return "", c
+}
+
+// Selective reports whether a chunk that [Query.MayHold] lets through most likely has
+// something: its filter is one of values.
+func (q *Query) Selective() bool {
+	key, c := q.filter()
+	return key != "" && c.Op == Equal
 }
 
 // MayHold reports whether a chunk that is not packed may hold what a query looks for,
@@ -341,13 +368,12 @@ func (r *Reader) Events(rows []int, only *string) ([]sdk.Event, error) {
 		return nil, nil
 	}
 	if only == nil {
-		all, err := r.All()
-		if err != nil {
+		if err := r.Fetch(); err != nil {
 			return nil, err
 		}
-		for _, p := range all {
-			if _, ok := r.parts[p.Number]; !ok {
-				if err := r.load(p.Number, p.Data); err != nil {
+		for number, data := range r.fetched {
+			if _, ok := r.parts[number]; !ok {
+				if err := r.load(number, data); err != nil {
 					return nil, err
 				}
 			}

@@ -133,16 +133,22 @@ type brokenChunk struct {
 	err error
 }
 
-// Sizes of pages of candidates. Few are needed where there is something in each.
+// Sizes of pages of candidates. Few are needed where there is something in each, and
+// many where values are looked for that few have.
 const (
-	firstPage = 8
-	lastPage  = 512
+	firstPage     = 8
+	firstOfValues = 128
+	lastPage      = 512
 )
 
 // search fills found.
 func (f *finder) search(ctx context.Context) error {
 	var last *stored
-	for size := firstPage; ; size = min(4*size, lastPage) {
+	size := firstPage
+	if f.Selective() {
+		size = firstOfValues
+	}
+	for ; ; size = min(4*size, lastPage) {
 		page, err := f.page(ctx, last, size)
 		if err != nil {
 			return err
@@ -236,6 +242,12 @@ func (f *finder) look(ctx context.Context, c *candidate) error {
 		}
 	}
 	r := f.reader(ctx, c)
+	// What is found will be read as a whole.
+	if f.Only == nil && (f.Selective() || len(f.Where) == 0) {
+		if err := r.Fetch(); err != nil {
+			return err
+		}
+	}
 	rows, err := r.Match(&f.Query.Query)
 	if err != nil || len(rows) == 0 {
 		return err
