@@ -111,8 +111,8 @@ func describeSeries(m *index.Series) sdk.Series {
 	return s
 }
 
-// search adds metrics of resources that a search finds. What is the resource's
-// project's to see, its metrics are as well.
+// search adds metrics of resources that a search finds among those that the one who
+// asks may see.
 func (f *seriesFinder) search(ctx context.Context, by *sdk.ResourceSearch) error {
 	if f.who.Project == "" && !f.who.Everything {
 		return sdk.Refuse(errors.New("a search needs a project, or the right to see everything"))
