@@ -58,6 +58,7 @@ func (in *intake) apply(ctx context.Context, a definitions.Action) error {
 		Project: optional(a.Project), User: optional(a.User),
 	}}
 	ensured, err := in.x.EnsureResources(ctx, []index.Wanted{w})
+	in.known.change(id) // also if it is not sure that it did not
 	if err != nil {
 		return err
 	}
@@ -82,17 +83,28 @@ func (in *intake) end(ctx context.Context, r *index.Resource, a definitions.Acti
 		}
 	}
 	for typ, attribute := range a.Ends {
-		q := index.ResourceQuery{
-			Type: typ, WithoutMetrics: true, Page: index.Page{Limit: 1000},
-			Filter: search.And{
-				search.Compare{Operator: search.Equal, Attribute: attribute, Value: a.Resource},
-				search.Compare{Operator: search.Equal, Attribute: "ended_at", Value: nil},
-			},
+		if err := in.endAll(ctx, typ, attribute, a); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// endAll ends the resources of a type that have not ended, and an attribute of which is
+// what an action is about.
+func (in *intake) endAll(ctx context.Context, typ, attribute string, a definitions.Action) error {
+	q := index.ResourceQuery{
+		Type: typ, WithoutMetrics: true, Page: index.Page{Limit: rows},
+		Filter: search.And{
+			search.Compare{Operator: search.Equal, Attribute: attribute, Value: a.Resource},
+			search.Compare{Operator: search.Equal, Attribute: "ended_at", Value: nil},
+		},
+	}
+	for {
 		list, err := in.x.Resources(ctx, q)
 		var invalid *index.InvalidError
 		if errors.As(err, &invalid) || errors.As(err, new(*index.NotFoundError)) {
-			continue // an id that is no UUID is that of no instance
+			return nil // an id that is no UUID is that of no instance
 		}
 		if err != nil {
 			return err
@@ -102,8 +114,11 @@ func (in *intake) end(ctx context.Context, r *index.Resource, a definitions.Acti
 				return err
 			}
 		}
+		if len(list) < rows {
+			return nil
+		}
+		q.Page.Marker = list[len(list)-1].ID.String()
 	}
-	return nil
 }
 
 func (in *intake) endOne(ctx context.Context, r *index.Resource, at time.Time) error {

@@ -145,8 +145,8 @@ func (s *shelf) ResourcesByID(_ context.Context, ids []uuid.UUID) (map[uuid.UUID
 	return found, s.fail()
 }
 
-// Resources gives all of a type that have not ended; what the filter says otherwise is
-// tested with the real index.
+// Resources gives a page of those of a type that have not ended; what the filter says
+// otherwise is tested with the real index.
 func (s *shelf) Resources(_ context.Context, q index.ResourceQuery) ([]*index.Resource, error) {
 	var list []*index.Resource
 	for _, r := range s.resources {
@@ -155,7 +155,8 @@ func (s *shelf) Resources(_ context.Context, q index.ResourceQuery) ([]*index.Re
 		}
 	}
 	slices.SortFunc(list, func(a, b *index.Resource) int { return slices.Compare(a.ID[:], b.ID[:]) })
-	return list, s.fail()
+	list = slices.DeleteFunc(list, func(r *index.Resource) bool { return r.ID.String() <= q.Page.Marker })
+	return list[:min(len(list), q.Page.Limit)], s.fail()
 }
 
 func (s *shelf) ChangeResource(_ context.Context, _ string, id uuid.UUID, c index.Change) (*index.Resource, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"hash/maphash"
 	"math"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -40,6 +41,12 @@ type known struct {
 	removals   uint64 // of the index when generation began
 	compared   time.Time
 	generation uint64
+
+	// changed are resources that others than samples have changed: what the index was
+	// told of them it may no longer have. The mutex is for these.
+	mu      sync.Mutex
+	changed map[uuid.UUID]struct{}
+	many    bool // they were more than maxChanged, so it may be all of them
 }
 
 // lookup is what known asks the index.
@@ -86,6 +93,10 @@ type metric struct {
 // maxMeters is how many different meters are remembered. More are a mistake at the
 // source, such as a meter per request, and begin anew.
 const maxMeters = 100_000
+
+// maxChanged is how many resources that were changed are remembered. They may be ones that
+// no sample comes from.
+const maxChanged = 10_000
 
 // few is how many metrics of a resource are looked through one by one.
 const few = 8
@@ -145,6 +156,52 @@ func (k *known) resource(text string) *resource {
 
 func (k *known) add(r *resource) { k.young[r.text] = r }
 
+// change notes that another than the intake's samples changed a resource in the index, so
+// that the next sample corrects what of it is not as samples say. It may be called
+// concurrently.
+func (k *known) change(id uuid.UUID) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.changed == nil || len(k.changed) >= maxChanged {
+		k.many = k.many || len(k.changed) > 0
+		k.changed = map[uuid.UUID]struct{}{}
+	}
+	k.changed[id] = struct{}{}
+}
+
+// correct forgets what the index was told of those resources that were changed.
+func (k *known) correct(resources []*resource) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.many {
+		k.many = false
+		for _, all := range []map[string]*resource{k.young, k.old} {
+			for _, r := range all {
+				r.untell()
+			}
+		}
+	}
+	if len(k.changed) == 0 {
+		return
+	}
+	for _, r := range resources {
+		if r == nil {
+			continue
+		}
+		if _, ok := k.changed[r.id]; ok {
+			r.untell()
+			delete(k.changed, r.id)
+		}
+	}
+}
+
+// untell forgets what the index was told of a resource, so that it is told all of it with
+// the next sample.
+func (r *resource) untell() {
+	r.values = nil
+	clear(r.prints[:])
+}
+
 // current compares resources with the index if something went from it: metrics that
 // were deleted are forgotten.
 func (k *known) current(ctx context.Context, resources []*resource) error {
@@ -190,8 +247,7 @@ func (r *resource) keep(f func(i int) bool) {
 	if len(kept) < len(r.metrics) {
 		r.metrics, r.places, r.next = kept, nil, 0
 		r.index()
-		r.values = nil
-		clear(r.prints[:])
+		r.untell()
 	}
 }
 

@@ -85,6 +85,7 @@ func (in *intake) samples(ctx context.Context, b *sdk.Batch) error {
 	}
 	in.known.begin()
 	in.look(b)
+	in.known.correct(in.resources)
 	if err := in.known.current(ctx, in.resources); err != nil {
 		return fmt.Errorf("cannot ask the index for metrics: %w", err)
 	}

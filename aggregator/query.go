@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"time"
 
@@ -14,13 +15,15 @@ import (
 	"github.com/nephoscope/nepho/aggregator/engine"
 	"github.com/nephoscope/nepho/aggregator/index"
 	"github.com/nephoscope/nepho/aggregator/policy"
-	"github.com/nephoscope/nepho/aggregator/search"
 	"github.com/nephoscope/nepho/aggregator/window"
 	"github.com/nephoscope/nepho/sdk"
 )
 
 // maxAnswer is the most samples of an answer to another plugin.
 const maxAnswer = 1_000_000
+
+// maxMetrics is the most metrics that a question of another plugin is about.
+const maxMetrics = 20_000
 
 // rows is how many rows of the index are asked for at once.
 const rows = 1000
@@ -66,7 +69,7 @@ func (s *store) answer(ctx context.Context, q sdk.Query) ([]*sdk.Batch, error) {
 	}
 	// Samples of one time are in this order.
 	slices.SortFunc(metrics, func(a, b asked) int {
-		return cmp.Or(cmp.Compare(a.resource.Original, b.resource.Original), cmp.Compare(a.metric.Name, b.metric.Name), slices.Compare(a.metric.ID[:], b.metric.ID[:]))
+		return cmp.Or(cmp.Compare(s.nameOf(a.resource), s.nameOf(b.resource)), cmp.Compare(a.metric.Name, b.metric.Name), slices.Compare(a.metric.ID[:], b.metric.ID[:]))
 	})
 	var list []asked
 	var queries []engine.Query
@@ -154,7 +157,7 @@ func (s *store) build(ctx context.Context, list []asked, queries []engine.Query)
 	slices.SortFunc(points, func(a, b point) int { return cmp.Or(cmp.Compare(a.t, b.t), cmp.Compare(a.from, b.from)) })
 	resources := make([]sdk.Resource, len(list))
 	for i, a := range list {
-		resources[i] = sdk.Resource{ID: cmp.Or(a.resource.Original, a.resource.ID.String()), ProjectID: deref(a.resource.Project), UserID: deref(a.resource.User)}
+		resources[i] = sdk.Resource{ID: s.nameOf(a.resource), ProjectID: deref(a.resource.Project), UserID: deref(a.resource.User)}
 	}
 	return sdk.Build(s.instance, func(out *sdk.Builder) error {
 		for _, p := range points {
@@ -205,6 +208,9 @@ func (s *store) find(ctx context.Context, q sdk.Query) ([]asked, error) {
 			if list, err = s.withResources(ctx, list, part); err != nil {
 				return nil, err
 			}
+			if len(list) > maxMetrics {
+				return nil, errTooMany
+			}
 			if len(part) < rows {
 				break
 			}
@@ -237,48 +243,42 @@ func (s *store) withResources(ctx context.Context, list []asked, metrics []*inde
 // findOn gives the metrics of resources, which are named as samples name them or by
 // their UUIDs.
 func (s *store) findOn(ctx context.Context, texts, names []string) ([]asked, error) {
-	originals := make([]any, len(texts))
-	for i, t := range texts {
-		originals[i] = definitions.ResourceID(t)
-	}
-	resources := map[uuid.UUID]*index.Resource{}
-	q := index.ResourceQuery{Type: definitions.Generic, WithoutMetrics: true, Filter: search.In{Attribute: "original_resource_id", Values: originals}, Page: index.Page{Limit: rows}}
-	for {
-		part, err := s.index.Resources(ctx, q)
-		if err != nil {
-			return nil, err
-		}
-		for _, r := range part {
-			resources[r.ID] = r
-		}
-		if len(part) < rows {
-			break
-		}
-		q.Page.Marker = part[len(part)-1].ID.String()
-	}
-	var ids []uuid.UUID
+	ids := make([]uuid.UUID, 0, len(texts))
 	for _, t := range texts {
-		if id, err := uuid.Parse(t); err == nil && resources[id] == nil {
+		// Others may have resources of their own that they call the same.
+		if id, err := index.ResourceID(definitions.ResourceID(t), s.Creator); err == nil {
 			ids = append(ids, id)
-		}
+		} // else there is none: it could not be made
 	}
-	more, err := s.index.ResourcesByID(ctx, ids)
+	resources, err := s.index.ResourcesByID(ctx, ids)
 	if err != nil {
 		return nil, err
 	}
-	for id, r := range more {
-		resources[id] = r
-	}
-	ids = ids[:0]
-	for id := range resources {
-		ids = append(ids, id)
-	}
-	metrics, err := s.index.ResourceMetrics(ctx, ids, names...)
 	var list []asked
-	for id, of := range metrics {
-		for _, m := range of {
-			list = append(list, asked{metric: m, resource: resources[id]})
+	for part := range slices.Chunk(slices.Collect(maps.Keys(resources)), rows) {
+		metrics, err := s.index.ResourceMetrics(ctx, part, names...)
+		if err != nil {
+			return nil, err
+		}
+		for id, of := range metrics {
+			for _, m := range of {
+				list = append(list, asked{metric: m, resource: resources[id]})
+			}
+		}
+		if len(list) > maxMetrics {
+			return nil, errTooMany
 		}
 	}
-	return list, err
+	return list, nil
+}
+
+var errTooMany = fmt.Errorf("the question is about more than %d metrics: name meters, or fewer resources", maxMetrics)
+
+// nameOf is how samples name a resource. One that others made, who may call it as samples
+// call another, has its UUID.
+func (s *store) nameOf(r *index.Resource) string {
+	if r.Original == "" || r.Creator != s.Creator {
+		return r.ID.String()
+	}
+	return r.Original
 }

@@ -91,6 +91,7 @@ func (s *store) Start(ctx context.Context, env sdk.Env) (err error) {
 		x: s.index, engine: s.engine, creator: s.Creator, tell: newTeller(s.log, time.Now),
 		known: newKnown(applied, s.index, s.CacheResources, s.Unknown == "drop"),
 	}
+	s.index.OnChange(s.intake.known.change)
 	if s.sharedIndex() {
 		s.intake.known.fresh = index.Staleness
 	}

@@ -99,11 +99,11 @@ func TestRealKeystone(t *testing.T) {
 	server.Stop()
 	expect("a token that is remembered while Keystone is down", admin, http.StatusOK)
 	expect("an unknown token while Keystone is down", "another", http.StatusServiceUnavailable)
-	expect("an unknown token right after", "one more", http.StatusServiceUnavailable)
+	expect("an unknown token right after", "one-more", http.StatusServiceUnavailable)
 	server.Start()
-	expect("a token while Keystone is not asked", "one more", http.StatusServiceUnavailable)
+	expect("a token while Keystone is not asked", "one-more", http.StatusServiceUnavailable)
 	now = now.Add(silence + time.Millisecond)
-	expect("a wrong token when Keystone is back", "one more", http.StatusUnauthorized)
+	expect("a wrong token when Keystone is back", "one-more", http.StatusUnauthorized)
 
 	// The service user's own token is gone: it authenticates again.
 	old := k.client.Token()
@@ -117,7 +117,7 @@ func TestRealKeystone(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil)
-	r.Header.Set("X-Auth-Token", "yet another")
+	r.Header.Set("X-Auth-Token", "yet-another")
 	if _, err := k.Identify(r); !errors.Is(err, context.Canceled) {
 		t.Errorf("a request that was given up: %v", err)
 	}

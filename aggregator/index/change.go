@@ -215,8 +215,15 @@ func (x *Index) ChangeResource(ctx context.Context, typ string, id uuid.UUID, c 
 	if err != nil {
 		return nil, err
 	}
+	if x.changed != nil {
+		x.changed(id)
+	}
 	return r.as(typ), x.remember(ctx, seen, metrics)
 }
+
+// OnChange has f called after each [Index.ChangeResource] that this process made. It is
+// set before others use the index. f must not call the index.
+func (x *Index) OnChange(f func(id uuid.UUID)) { x.changed = f }
 
 // changeRow changes a resource that was read and locked, with a new revision if that
 // makes a difference, and reports whether it does.

@@ -14,6 +14,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/google/uuid"
+
 	"github.com/nephoscope/nepho/aggregator/database"
 	"github.com/nephoscope/nepho/aggregator/policy"
 )
@@ -26,6 +28,7 @@ type Index struct {
 	policies policies
 	creators creators
 	changes  atomic.Uint64
+	changed  func(uuid.UUID) // see OnChange; nil: nobody wants to know
 	now      func() time.Time
 
 	lock    *os.File // of SQLite's file
