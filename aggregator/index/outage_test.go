@@ -67,7 +67,7 @@ func TestOutagesUnderLoad(t *testing.T) {
 		})
 	}
 	progress := func() {
-		for range 3 * workers {
+		for range workers {
 			<-steps
 		}
 	}
