@@ -14,10 +14,10 @@ import (
 	"github.com/nephoscope/nepho/outputs/influxdb"
 	"github.com/nephoscope/nepho/plugins/accumulator"
 	"github.com/nephoscope/nepho/plugins/aggregator"
-	"github.com/nephoscope/nepho/plugins/alarm"
 	amqpin "github.com/nephoscope/nepho/plugins/amqp"
 	"github.com/nephoscope/nepho/plugins/arithmetic"
 	"github.com/nephoscope/nepho/plugins/delta"
+	"github.com/nephoscope/nepho/plugins/evaluator"
 	"github.com/nephoscope/nepho/plugins/events"
 	"github.com/nephoscope/nepho/plugins/exec"
 	"github.com/nephoscope/nepho/plugins/filter"
@@ -59,7 +59,7 @@ func Plugins() []sdk.Plugin {
 		store.Plugin(),
 		events.Plugin(),
 		// Alarms.
-		alarm.Plugin(),
+		evaluator.Plugin(),
 	}
 }
 

@@ -190,7 +190,8 @@ func (s sample) shows(path string) bool {
 			}
 		}
 	}
-	return false
+	// Tables whose keys are the operator's.
+	return slices.ContainsFunc(s.headers, func(h string) bool { return strings.HasSuffix(h, "."+path+"]]") })
 }
 
 // checkText has the host and the plugins check a configuration, or a part of one

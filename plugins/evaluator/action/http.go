@@ -1,0 +1,222 @@
+package action
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/nephoscope/nepho/plugins/evaluator/store"
+)
+
+// Target says how to reach webhooks whose URL begins with URL.
+type Target struct {
+	URL string `toml:"url" required:"true" doc:"Beginning of the URLs that this is about, such as https://hooks.example.com/; the longest that fits counts."`
+	TLS
+	Secret string `toml:"secret" secret:"true" doc:"Key by which requests are signed, in the header X-Nepho-Signature; none if empty."`
+}
+
+// TLS says whom to trust, and who one is.
+type TLS struct {
+	CA       string `toml:"ca" doc:"PEM file with authorities that are trusted besides the system's."`
+	Cert     string `toml:"cert" doc:"PEM file with a client certificate, and those that vouch for it."`
+	Key      string `toml:"key" doc:"PEM file with the certificate's key."`
+	Insecure bool   `toml:"insecure" doc:"Believe any certificate. ?aodh-alarm-ssl-verify=0 or 1 in an action overrules it."`
+}
+
+// config reads the files.
+func (t *TLS) config() (*tls.Config, error) {
+	c := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: t.Insecure}
+	if t.CA != "" {
+		pem, err := os.ReadFile(t.CA)
+		if err != nil {
+			return nil, err
+		}
+		if c.RootCAs, err = x509.SystemCertPool(); err != nil {
+			return nil, err
+		}
+		if !c.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("%s has no certificate", t.CA)
+		}
+	}
+	if t.Cert != "" {
+		certificate, err := tls.LoadX509KeyPair(t.Cert, t.Key)
+		if err != nil {
+			return nil, err
+		}
+		c.Certificates = []tls.Certificate{certificate}
+	}
+	return c, nil
+}
+
+// HTTP posts to webhooks.
+type HTTP struct {
+	all     endpoint
+	targets []endpoint
+}
+
+// endpoint is how some webhooks are reached.
+type endpoint struct {
+	prefix, secret       string
+	insecure             bool
+	verifying, believing *http.Client
+}
+
+// NewHTTP prepares to post: to webhooks that no target is about, as all says.
+func NewHTTP(all Target, targets []Target) (*HTTP, error) {
+	h := &HTTP{}
+	var err error
+	if h.all, err = newEndpoint(all); err != nil {
+		return nil, err
+	}
+	for _, t := range targets {
+		e, err := newEndpoint(t)
+		if err != nil {
+			return nil, fmt.Errorf("target %s: %w", t.URL, err)
+		}
+		h.targets = append(h.targets, e)
+	}
+	return h, nil
+}
+
+func newEndpoint(t Target) (endpoint, error) {
+	e := endpoint{prefix: t.URL, secret: t.Secret, insecure: t.Insecure}
+	c, err := t.config()
+	if err != nil {
+		return e, err
+	}
+	client := func(insecure bool) *http.Client {
+		c := c.Clone()
+		c.InsecureSkipVerify = insecure
+		transport := http.DefaultTransport.(*http.Transport).Clone()
+		transport.TLSClientConfig = c
+		transport.MaxIdleConnsPerHost = 16
+		return &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	}
+	e.verifying, e.believing = client(false), client(true)
+	return e, nil
+}
+
+// Close closes idle connections.
+func (h *HTTP) Close() {
+	for _, e := range append(h.targets, h.all) {
+		e.verifying.CloseIdleConnections()
+		e.believing.CloseIdleConnections()
+	}
+}
+
+func (h *HTTP) endpoint(u *url.URL) *endpoint {
+	best := &h.all
+	text := u.String()
+	for i := range h.targets {
+		if e := &h.targets[i]; strings.HasPrefix(text, e.prefix) && (best == &h.all || len(e.prefix) > len(best.prefix)) {
+			best = e
+		}
+	}
+	return best
+}
+
+// maxRedirects is how many redirections are followed.
+const maxRedirects = 5
+
+// Send implements [Sender].
+func (h *HTTP) Send(ctx context.Context, u *url.URL, d *store.Delivery) error {
+	return h.Post(ctx, u, d, nil)
+}
+
+// Post posts a delivery, with more headers. Unlike browsers it posts again where it is
+// redirected to, for a transition that arrives as GET without a body tells nothing.
+func (h *HTTP) Post(ctx context.Context, u *url.URL, d *store.Delivery, headers http.Header) error {
+	e := h.endpoint(u)
+	client := e.verifying
+	switch verify := u.Query().Get("aodh-alarm-ssl-verify"); {
+	case verify == "0", verify == "" && e.insecure:
+		client = e.believing
+	}
+	for range maxRedirects + 1 {
+		next, err := post(ctx, client, u, d, e.secret, headers)
+		if err != nil || next == nil {
+			return err
+		}
+		if next.Host != u.Host || next.Scheme != u.Scheme {
+			headers = nil // tokens are for the one they were made for
+		}
+		u = next
+	}
+	return fmt.Errorf("it redirects more than %d times", maxRedirects)
+}
+
+// post posts once. It gives where to go next if that is elsewhere.
+func post(ctx context.Context, client *http.Client, u *url.URL, d *store.Delivery, secret string, headers http.Header) (next *url.URL, err error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), bytes.NewReader([]byte(d.Body)))
+	if err != nil {
+		return nil, &Refused{err.Error()}
+	}
+	for name, values := range headers {
+		r.Header[name] = values
+	}
+	now := strconv.FormatInt(time.Now().Unix(), 10)
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("User-Agent", "nepho")
+	r.Header.Set("X-Openstack-Request-Id", "req-"+uuid.NewString())
+	r.Header.Set("X-Nepho-Delivery-Id", d.ID.String())
+	r.Header.Set("X-Nepho-Timestamp", now)
+	if secret != "" {
+		r.Header.Set("X-Nepho-Signature", "sha256="+Sign(secret, now, d.Body))
+	}
+	answer, err := client.Do(r)
+	if err != nil {
+		var fault *url.Error
+		if errors.As(err, &fault) {
+			err = fault.Err // without the URL, which may have a password
+		}
+		return nil, err
+	}
+	defer answer.Body.Close()
+	// Read a little, so that the connection can be used again.
+	_, _ = io.CopyN(io.Discard, answer.Body, 64<<10)
+	switch code := answer.StatusCode; {
+	case code/100 == 2:
+		return nil, nil
+	case code == 301 || code == 302 || code == 307 || code == 308:
+		next, err := answer.Location()
+		if err != nil {
+			return nil, fmt.Errorf("it answers %s without saying where to", answer.Status)
+		}
+		if next.Scheme != "http" && next.Scheme != "https" {
+			return nil, &Refused{fmt.Sprintf("it redirects to %s", next.Scheme)}
+		}
+		return next, nil
+	case code == http.StatusTooManyRequests || code == http.StatusServiceUnavailable:
+		if n, err := strconv.Atoi(answer.Header.Get("Retry-After")); err == nil && n > 0 {
+			return nil, &Later{After: time.Duration(min(n, 86400)) * time.Second, Reason: "it answers " + answer.Status}
+		}
+		return nil, fmt.Errorf("it answers %s", answer.Status)
+	case code >= 500, code == http.StatusRequestTimeout:
+		return nil, fmt.Errorf("it answers %s", answer.Status)
+	default:
+		return nil, &Refused{"it answers " + answer.Status}
+	}
+}
+
+// Sign gives the signature of a request: the HMAC-SHA256, in hexadecimal digits, of its
+// timestamp, a full stop, and its body.
+func Sign(secret, timestamp, body string) string {
+	m := hmac.New(sha256.New, []byte(secret))
+	m.Write([]byte(timestamp + "." + body))
+	return hex.EncodeToString(m.Sum(nil))
+}

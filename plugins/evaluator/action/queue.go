@@ -1,0 +1,315 @@
+package action
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/nephoscope/nepho/plugins/evaluator/store"
+)
+
+// Sender does an action. Its error is a [*Refused] if it makes no sense to try again, and
+// a [*Later] if it is known when it may.
+type Sender interface {
+	Send(ctx context.Context, action *url.URL, d *store.Delivery) error
+}
+
+// Refused is an answer by which a target says that it will never take a delivery.
+type Refused struct{ Reason string }
+
+func (r *Refused) Error() string { return r.Reason }
+
+// Later is an answer by which a target says when to try again.
+type Later struct {
+	After  time.Duration
+	Reason string
+}
+
+func (l *Later) Error() string { return l.Reason }
+
+// Options of [New].
+type Options struct {
+	Store *store.Store
+	// Senders are those of schemes, such as http.
+	Senders map[string]Sender
+	// Event takes what goes into the pipelines; nil: nothing does.
+	Event Sender
+	// First is the pause after the first attempt in vain, which doubles up to Longest.
+	// After GiveUp a delivery is put aside.
+	First, Longest, GiveUp time.Duration
+	// Timeout is the most time of an attempt.
+	Timeout time.Duration
+	Log     *slog.Logger
+}
+
+// Queue does what is owed. Its methods may be called concurrently.
+type Queue struct {
+	o    Options
+	mu   sync.Mutex
+	live map[string]*worker // by target
+	work sync.WaitGroup
+	// Attempts that go on at once: those of targets that took the last delivery, and
+	// those of others, which may take up their time and must not take up that of the
+	// first.
+	quick, slow chan struct{}
+	ctx         context.Context
+}
+
+// Numbers of attempts that go on at once.
+const (
+	quickAttempts = 256
+	slowAttempts  = 64
+)
+
+// New makes a queue, which does nothing before Run.
+func New(o Options) *Queue {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Queue{o: o, live: map[string]*worker{}, quick: make(chan struct{}, quickAttempts), slow: make(chan struct{}, slowAttempts)}
+}
+
+// worker does what is owed to one target, as long as something is.
+type worker struct {
+	target string
+	wake   chan struct{} // has an element when there is something new
+	// failing is since when it takes nothing; zero: it does.
+	failing time.Time
+}
+
+// Run does what is owed until ctx ends.
+func (q *Queue) Run(ctx context.Context) error {
+	q.mu.Lock()
+	q.ctx = ctx
+	q.mu.Unlock()
+	for pause := q.o.First; ; pause = min(2*pause, time.Minute) {
+		owed, err := q.o.Store.Targets(ctx)
+		if err == nil {
+			for target := range owed {
+				q.Owed([]string{target})
+			}
+			break
+		}
+		q.o.Log.Warn("what alarms owe can't be read; it is tried again", "error", err)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+		}
+	}
+	<-ctx.Done()
+	q.mu.Lock()
+	q.ctx = nil // no worker begins from here on
+	q.mu.Unlock()
+	q.work.Wait()
+	return ctx.Err()
+}
+
+// Owed has what is owed to targets done soon; that of a target that fails, at once.
+func (q *Queue) Owed(targets []string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.ctx == nil {
+		return // Run finds it in the store
+	}
+	for _, target := range targets {
+		w := q.live[target]
+		if w == nil {
+			w = &worker{target: target, wake: make(chan struct{}, 1)}
+			q.live[target] = w
+			ctx := q.ctx
+			q.work.Go(func() { q.serve(ctx, w) })
+			continue
+		}
+		if w.failing.IsZero() {
+			ring(w.wake)
+		}
+	}
+}
+
+// Retry has a target tried again at once.
+func (q *Queue) Retry(target string) {
+	q.Owed([]string{target})
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if w := q.live[target]; w != nil {
+		ring(w.wake)
+	}
+}
+
+func ring(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// Failing gives the targets that take nothing, and since when.
+func (q *Queue) Failing() map[string]time.Time {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	list := map[string]time.Time{}
+	for target, w := range q.live {
+		if !w.failing.IsZero() {
+			list[target] = w.failing
+		}
+	}
+	return list
+}
+
+const (
+	// read is how many deliveries are read at once.
+	read = 32
+	// fresh is how long what was read is taken for what is still owed: alarms may be
+	// deleted, and are not to fire then.
+	fresh = 100 * time.Millisecond
+	// lingering is how long a worker waits for more.
+	lingering = 5 * time.Second
+)
+
+// serve does what is owed to a target, until there has been nothing for a while.
+func (q *Queue) serve(ctx context.Context, w *worker) {
+	for ctx.Err() == nil {
+		list, err := q.o.Store.Owed(ctx, w.target, 0, read)
+		if err != nil {
+			q.await(ctx, w, time.Second)
+			continue
+		}
+		if len(list) == 0 {
+			if q.await(ctx, w, lingering) {
+				continue
+			}
+			q.mu.Lock()
+			if len(w.wake) == 0 {
+				delete(q.live, w.target)
+				q.mu.Unlock()
+				return
+			}
+			q.mu.Unlock()
+			continue
+		}
+		began := time.Now()
+		for _, d := range list {
+			if time.Since(began) > fresh || !q.do(ctx, w, d) {
+				break
+			}
+		}
+	}
+}
+
+// await waits for more, or for a time. It reports whether there is more.
+func (q *Queue) await(ctx context.Context, w *worker, most time.Duration) bool {
+	t := time.NewTimer(most)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return false
+	case <-w.wake:
+		return true
+	}
+}
+
+// do tries a delivery. It reports whether that is over; if not, it has waited for the
+// next attempt.
+func (q *Queue) do(ctx context.Context, w *worker, d *store.Delivery) bool {
+	slots := q.quick
+	if !w.failing.IsZero() {
+		slots = q.slow
+	}
+	select {
+	case slots <- struct{}{}:
+	case <-ctx.Done():
+		return false
+	}
+	err := q.attempt(ctx, d)
+	<-slots
+	if err != nil && ctx.Err() != nil {
+		return false
+	}
+	q.mark(w, d, err)
+	var refused *Refused
+	age := time.Since(d.Created)
+	switch {
+	case err == nil:
+		err = q.o.Store.Delivered(context.WithoutCancel(ctx), d.Ref)
+	case errors.As(err, &refused) || age > q.o.GiveUp:
+		q.o.Log.Warn("an alarm's action is given up", "alarm", d.Alarm, "target", w.target, "tries", d.Tries+1, "error", err)
+		err = q.o.Store.Tried(ctx, d.Ref, d.Tries+1, err.Error(), time.Now())
+	default:
+		if err := q.o.Store.Tried(ctx, d.Ref, d.Tries+1, err.Error(), time.Time{}); err != nil {
+			q.o.Log.Warn("an attempt could not be noted", "alarm", d.Alarm, "error", err)
+		}
+		q.await(ctx, w, q.pause(d.Tries, err))
+		return false
+	}
+	if err != nil {
+		// It will be done again, which its id tells.
+		q.o.Log.Warn("a delivery was done, but that could not be noted", "alarm", d.Alarm, "target", w.target, "error", err)
+		q.await(ctx, w, time.Second)
+		return false
+	}
+	return true
+}
+
+// grace is how long an attempt that is under way may go on when the queue ends: its
+// target may have taken the delivery already.
+const grace = 2 * time.Second
+
+// attempt does an action once.
+func (q *Queue) attempt(end context.Context, d *store.Delivery) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(end), q.o.Timeout)
+	defer cancel()
+	defer context.AfterFunc(end, func() { time.AfterFunc(grace, cancel) })()
+	if d.Target == EventTarget {
+		if q.o.Event == nil {
+			return nil
+		}
+		return q.o.Event.Send(ctx, nil, d)
+	}
+	u, err := url.Parse(d.Action)
+	if err != nil {
+		return &Refused{"the action is no URL: " + err.Error()}
+	}
+	sender := q.o.Senders[u.Scheme]
+	if sender == nil {
+		return &Refused{fmt.Sprintf("there is no way to do actions of the kind %s", u.Scheme)}
+	}
+	return sender.Send(ctx, u, d)
+}
+
+// pause is how long to wait after an attempt in vain.
+func (q *Queue) pause(tries int, err error) time.Duration {
+	p := q.o.First << min(tries, 20)
+	if p <= 0 || p > q.o.Longest {
+		p = q.o.Longest
+	}
+	p = p/2 + rand.N(p/2+1) // so that targets are not tried in step
+	var later *Later
+	if errors.As(err, &later) {
+		p = max(p, min(later.After, q.o.Longest))
+	}
+	return p
+}
+
+// mark notes whether a target takes deliveries, and says so when that changes.
+func (q *Queue) mark(w *worker, d *store.Delivery, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var refused *Refused
+	failed := err != nil && !errors.As(err, &refused)
+	switch {
+	case failed && w.failing.IsZero():
+		w.failing = time.Now()
+		q.o.Log.Warn("a target of alarms does not take what is owed to it; it is tried again and again", "target", w.target, "alarm", d.Alarm, "error", err)
+	case !failed && !w.failing.IsZero():
+		q.o.Log.Info("a target of alarms takes what is owed to it again", "target", w.target, "after", time.Since(w.failing).Round(time.Second))
+		w.failing = time.Time{}
+	}
+}

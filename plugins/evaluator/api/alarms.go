@@ -1,0 +1,276 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+
+	"github.com/google/uuid"
+
+	def "github.com/nephoscope/nepho/plugins/evaluator/definition"
+	"github.com/nephoscope/nepho/plugins/evaluator/store"
+)
+
+// answer gives an alarm as the asker sees it: without the ids of trusts.
+func answer(a *store.Alarm) def.Object {
+	shown := a.Alarm
+	for i, list := range a.Actions {
+		shown.Actions[i] = scrub(list)
+	}
+	return shown.Answer(&a.Status)
+}
+
+func (s *Server) getAlarm(w http.ResponseWriter, r *http.Request) error {
+	a, err := s.alarm(r)
+	if err != nil {
+		return err
+	}
+	return write(w, http.StatusOK, answer(a))
+}
+
+// read reads the definition in a request's body, and checks all of it that needs
+// nobody else.
+func (s *Server) read(w http.ResponseWriter, r *http.Request) (*def.Posted, error) {
+	body, err := s.site.Body(w, r, "application/json")
+	if err != nil {
+		return nil, err
+	}
+	p, err := def.Read(body)
+	if err != nil {
+		return nil, err
+	}
+	if err := CheckRule(p.Rule); err != nil {
+		return nil, err
+	}
+	return p, s.checkActions(askerOf(r), &p.Alarm)
+}
+
+func (s *Server) postAlarm(w http.ResponseWriter, r *http.Request) error {
+	p, err := s.read(w, r)
+	if err != nil {
+		return err
+	}
+	who := askerOf(r)
+	if !who.admin && p.HasUser && p.User != who.User {
+		return refuse(http.StatusUnauthorized, "Not Authorized to access user %s", p.User)
+	}
+	if !who.admin && p.HasProject && p.Project != who.Project {
+		return notAuthorized(p.Project)
+	}
+	if !p.HasUser {
+		p.User = who.User
+	}
+	if !p.HasProject {
+		p.Project = who.Project
+	}
+	now := s.o.Now().UTC()
+	a := &store.Alarm{Alarm: p.Alarm, Status: def.Status{Reason: def.NotEvaluated, Since: now}}
+	a.ID, a.Changed = uuid.New(), now
+	// What an administrator makes for others sees what they see.
+	a.Admin = who.admin && p.Project == who.Project
+	if p.State != nil {
+		a.State = *p.State
+	}
+	undo, err := s.trust(r, &a.Alarm, nil)
+	if err != nil {
+		return err
+	}
+	c := s.change(r, a, store.Creation, answer(a))
+	if err := s.o.Store.Create(r.Context(), a, s.o.Limits, c); err != nil {
+		undo()
+		if errors.Is(err, store.ErrQuota) {
+			return refuse(http.StatusForbidden, "Alarm quota exceeded for user %s on project %s", a.User, a.Project)
+		}
+		return err
+	}
+	s.told(a, c)
+	w.Header().Set("Location", s.site.Link(r, "v2", "alarms", a.ID.String()))
+	return write(w, http.StatusCreated, answer(a))
+}
+
+// tries is how often a change is tried that others' changes get in the way of. Clients
+// of Aodh send no version, so theirs is the last word.
+const tries = 10
+
+func (s *Server) putAlarm(w http.ResponseWriter, r *http.Request) error {
+	if _, err := s.alarm(r); err != nil { // before its body is judged
+		return err
+	}
+	p, err := s.read(w, r)
+	if err != nil {
+		return err
+	}
+	for n := 0; ; n++ {
+		old, err := s.alarm(r)
+		if err != nil {
+			return err
+		}
+		a, err := s.put(r, old, p)
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+			return notFound(r.PathValue("id"))
+		case errors.Is(err, store.ErrChanged) && n < tries:
+			continue
+		case err != nil:
+			return err
+		}
+		return write(w, http.StatusOK, answer(a))
+	}
+}
+
+// put changes an alarm to what was posted.
+func (s *Server) put(r *http.Request, old *store.Alarm, p *def.Posted) (*store.Alarm, error) {
+	if old.Origin != "" {
+		return nil, readOnly(old)
+	}
+	who := askerOf(r)
+	a := &store.Alarm{Alarm: p.Alarm, Status: old.Status}
+	a.ID, a.Alarm.Version, a.Origin, a.Admin = old.ID, old.Alarm.Version, old.Origin, old.Admin
+	switch {
+	case !who.admin:
+		a.User, a.Project = who.User, who.Project
+	case !p.HasUser:
+		a.User = old.User
+	}
+	if who.admin && !p.HasProject {
+		a.Project = old.Project
+	}
+	if !who.admin || a.Project != old.Project {
+		a.Admin = false
+	}
+	now := s.o.Now().UTC()
+	a.Changed = now
+	var status *def.Status
+	state := def.InsufficientData // Aodh's default, also for a PUT
+	if p.State != nil {
+		state = *p.State
+	}
+	if state != old.State {
+		status = &def.Status{State: state, Reason: def.ManuallySet, Since: now, Evaluated: old.Evaluated}
+		a.Status = *status
+	}
+	undo, err := s.trust(r, &a.Alarm, &old.Alarm)
+	if err != nil {
+		return nil, err
+	}
+	var c *store.Change
+	if detail := difference(answer(old), answer(a)); len(detail) > 0 {
+		c = s.change(r, a, store.RuleChange, detail)
+	}
+	if err := s.o.Store.Update(r.Context(), &a.Alarm, status, c); err != nil {
+		undo()
+		return nil, err
+	}
+	if status != nil {
+		a.Status = *status
+	}
+	s.untrust(r.Context(), &old.Alarm, &a.Alarm)
+	s.told(a, c)
+	return a, nil
+}
+
+func readOnly(a *store.Alarm) error {
+	return refuse(http.StatusForbidden, "Alarm %s comes from %s: change it there", a.ID, a.Origin)
+}
+
+// difference gives the fields of an alarm that changed, but the times of changes.
+func difference(old, now def.Object) def.Object {
+	var d def.Object
+	for _, m := range now {
+		if m.Name == "timestamp" || m.Name == "state_timestamp" || m.Name == "evaluate_timestamp" {
+			continue
+		}
+		if string(def.AppendJSON(nil, m.Value)) != string(def.AppendJSON(nil, old.Get(m.Name))) {
+			d = append(d, m)
+		}
+	}
+	return d
+}
+
+func (s *Server) deleteAlarm(w http.ResponseWriter, r *http.Request) error {
+	a, err := s.alarm(r)
+	if err != nil {
+		return err
+	}
+	if a.Origin != "" {
+		return readOnly(a)
+	}
+	c := s.change(r, a, store.Deletion, def.Object{{Name: "state", Value: a.State.String()}})
+	err = s.o.Store.Delete(r.Context(), a.ID, c)
+	if errors.Is(err, store.ErrNotFound) {
+		return notFound(a.ID.String())
+	}
+	if err != nil {
+		return err
+	}
+	s.o.Evaluator.Remove(a.ID)
+	s.untrust(r.Context(), &a.Alarm, nil)
+	s.owed(c)
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func (s *Server) getState(w http.ResponseWriter, r *http.Request) error {
+	a, err := s.alarm(r)
+	if err != nil {
+		return err
+	}
+	return write(w, http.StatusOK, a.State.String())
+}
+
+func (s *Server) putState(w http.ResponseWriter, r *http.Request) error {
+	a, err := s.alarm(r)
+	if err != nil {
+		return err
+	}
+	body, err := s.site.Body(w, r, "application/json")
+	if err != nil {
+		return err
+	}
+	var text string
+	if json.Unmarshal(body, &text) != nil {
+		return bad("state invalid")
+	}
+	state, ok := def.ParseState(text)
+	if !ok {
+		return bad("state invalid")
+	}
+	status := &def.Status{State: state, Reason: def.ManuallySet, Since: s.o.Now().UTC(), Evaluated: a.Evaluated}
+	c := s.change(r, a, store.StateTransition, def.Object{{Name: "state", Value: text}, {Name: "state_reason", Value: def.ManuallySet}})
+	if err := s.o.Store.SetState(r.Context(), a.ID, status, c); err != nil {
+		if errors.Is(err, store.ErrNotFound) {
+			return notFound(a.ID.String())
+		}
+		return err
+	}
+	a.Status = *status
+	s.told(a, c)
+	return write(w, http.StatusOK, text)
+}
+
+// change is a line of history of what a request does.
+func (s *Server) change(r *http.Request, a *store.Alarm, kind store.Kind, detail def.Object) *store.Change {
+	c := &store.Change{
+		ID: uuid.New(), Alarm: a.ID, Kind: kind, Detail: string(def.AppendJSON(nil, detail)),
+		Who: askerOf(r).who(), OnBehalfOf: a.Project, Severity: a.Severity, At: s.o.Now().UTC(),
+	}
+	if s.o.Record != nil {
+		c.Deliveries = s.o.Record(c)
+	}
+	return c
+}
+
+// told passes on what was changed.
+func (s *Server) told(a *store.Alarm, c *store.Change) {
+	s.o.Evaluator.Put(a)
+	s.owed(c)
+}
+
+func (s *Server) owed(c *store.Change) {
+	if c == nil || s.o.Owed == nil {
+		return
+	}
+	for _, d := range c.Deliveries {
+		s.o.Owed([]string{d.Target})
+	}
+}

@@ -1,0 +1,89 @@
+package api
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/nephoscope/nepho/aggregator/operations"
+	"github.com/nephoscope/nepho/aggregator/policy"
+	"github.com/nephoscope/nepho/aggregator/search"
+	def "github.com/nephoscope/nepho/plugins/evaluator/definition"
+	"github.com/nephoscope/nepho/plugins/evaluator/judge"
+)
+
+// CheckRule finds what is wrong with a rule beyond its form: methods, searches and
+// expressions that no storage understands.
+func CheckRule(r def.Rule) error {
+	method := func(t *def.Threshold) error {
+		if _, err := policy.ParseMethod(t.Method); err != nil {
+			return bad("aggregation_method %s is none that a storage has, such as mean, max, last, count, 95pct or rate:mean", t.Method)
+		}
+		return nil
+	}
+	switch r := r.(type) {
+	case *def.ResourceThreshold:
+		return method(&r.Threshold)
+	case *def.MetricsThreshold:
+		return method(&r.Threshold)
+	case *def.ResourcesThreshold:
+		if err := method(&r.Threshold); err != nil {
+			return err
+		}
+		return checkSearch(r.Query)
+	case *def.Operations:
+		if _, err := operations.Parse([]byte(r.Operations)); err != nil {
+			return bad("operations can't be understood: %v", err)
+		}
+		if r.Query != "" {
+			return checkSearch(r.Query)
+		}
+	case *def.Composite:
+		for _, leaf := range judge.Leaves(r) {
+			if err := CheckRule(leaf); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func checkSearch(query string) error {
+	if _, err := search.ParseJSON([]byte(query)); err != nil {
+		return bad("Invalid input for field/attribute rule/query. Value: '%s'. %v", query, err)
+	}
+	return nil
+}
+
+// Schemes are those of actions.
+var Schemes = []string{"http", "https", "log", "mailto", "test", "trust+http", "trust+https", "trust+zaqar", "zaqar"}
+
+// checkActions finds actions that can't be done, or that the asker may not have done.
+func (s *Server) checkActions(who asker, a *def.Alarm) error {
+	for state, list := range a.Actions {
+		name := strings.ReplaceAll(def.State(state).String(), " ", "_") + "_actions"
+		if s.o.MaxActions > 0 && len(list) > s.o.MaxActions {
+			return bad("%s count exceeds maximum value %d", name, s.o.MaxActions)
+		}
+		for _, action := range list {
+			u, err := url.Parse(action)
+			if err != nil {
+				return bad("Unable to parse action %s", action)
+			}
+			if !slices.Contains(Schemes, u.Scheme) {
+				return bad("Unsupported action %s", action)
+			}
+			if !who.admin && (u.Scheme == "log" || u.Scheme == "test") {
+				return refuse(http.StatusUnauthorized, "You are not authorized to create action: %s", action)
+			}
+			if strings.HasPrefix(u.Scheme, "trust+") && s.o.Trusts == nil {
+				return bad("Unsupported action %s: trusts need auth = \"keystone\"", action)
+			}
+			if web := strings.TrimPrefix(u.Scheme, "trust+"); (web == "http" || web == "https") && u.Host == "" {
+				return bad("Unable to parse action %s", action)
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,172 @@
+// Package evaluate keeps alarms in memory, knows which series each depends on, looks at
+// them when these have newer points or when time alone can change their state, and
+// commits what is found.
+//
+// What is in memory: alarms.go. When an alarm is looked at: follow.go, timers.go. What
+// looking is: look.go, ask.go (data), commit.go (transitions). Events: events.go.
+package evaluate
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+
+	def "github.com/nephoscope/nepho/plugins/evaluator/definition"
+	"github.com/nephoscope/nepho/plugins/evaluator/judge"
+	"github.com/nephoscope/nepho/plugins/evaluator/store"
+	"github.com/nephoscope/nepho/sdk"
+)
+
+// Options of [New]. All but Prometheus, Now and Log have to be set.
+type Options struct {
+	Store *store.Store
+	// Series is asked about thresholds; nil: rules about them have no data.
+	Series sdk.SeriesReader
+	// Prometheus is asked about rules of type prometheus; nil: Series is.
+	Prometheus sdk.SeriesReader
+	// Interval is the time between two looks at alarms that nothing calls for, and
+	// between two repetitions of actions.
+	Interval time.Duration
+	// Lag is added to the span that windows are looked for in.
+	Lag time.Duration
+	// Owe says what a notice makes necessary.
+	Owe func(*Notice) []*store.Delivery
+	// Record says what a line of history makes necessary; nil: nothing.
+	Record func(*store.Change) []*store.Delivery
+	// Owed is told which targets something new is owed to, after that was stored.
+	Owed func(targets []string)
+	Now  func() time.Time
+	Log  *slog.Logger
+}
+
+// Notice is an outcome that somebody may have to be told of.
+type Notice struct {
+	// Alarm has what is told of an alarm: its id, name, severity, project and actions.
+	Alarm *store.Summary
+	// Previous is the state before; that of the outcome if actions are repeated.
+	Previous def.State
+	*judge.Outcome
+	At time.Time
+	// ID is what the transition is called in history and in deliveries.
+	ID uuid.UUID
+}
+
+// Evaluator evaluates alarms. Its methods may be called concurrently.
+type Evaluator struct {
+	o Options
+	// mu guards all below; it is never held while somebody else is asked.
+	mu      sync.Mutex
+	alarms  map[uuid.UUID]*alarm
+	index   seriesIndex
+	events  eventIndex
+	dirty   []*alarm // to be looked at now
+	timers  timers
+	polling bool // the storage can't be followed
+
+	wake     chan struct{} // has an element when dirty or timers have something new
+	eventsMu sync.Mutex    // one batch of events after the other
+	trouble  trouble
+	looks    atomic.Uint64
+	moves    atomic.Uint64
+}
+
+// Counters tell how much was done since the start.
+type Counters struct {
+	// Looks are evaluations of an alarm, Transitions changes of a state.
+	Looks, Transitions uint64
+	// Alarms is how many there are, Waiting how many wait to be looked at.
+	Alarms, Waiting int
+}
+
+// Counters gives the counters.
+func (e *Evaluator) Counters() Counters {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return Counters{Looks: e.looks.Load(), Transitions: e.moves.Load(), Alarms: len(e.alarms), Waiting: len(e.dirty)}
+}
+
+// New loads all alarms.
+func New(ctx context.Context, o Options) (*Evaluator, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Prometheus == nil {
+		o.Prometheus = o.Series
+	}
+	e := &Evaluator{o: o, alarms: map[uuid.UUID]*alarm{}, wake: make(chan struct{}, 1)}
+	e.index.init()
+	e.events.init()
+	e.trouble.log = o.Log
+	if err := o.Store.Load(ctx, e.Put); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// Run evaluates until ctx ends, and gives its error.
+func (e *Evaluator) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var work sync.WaitGroup
+	defer work.Wait()
+	if e.o.Series != nil {
+		work.Go(func() { e.follow(ctx) })
+	}
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		list, next := e.take(e.o.Now())
+		if len(list) > 0 {
+			e.look(ctx, list)
+			continue
+		}
+		timer.Reset(next)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-e.wake:
+		case <-timer.C:
+		}
+	}
+}
+
+// ring makes Run look at what is dirty.
+func (e *Evaluator) ring() {
+	select {
+	case e.wake <- struct{}{}:
+	default:
+	}
+}
+
+// trouble says once that something does not work, and once that it works again.
+type trouble struct {
+	log *slog.Logger
+	mu  sync.Mutex
+	now map[string]bool
+}
+
+func (t *trouble) note(what string, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if errors.Is(err, context.Canceled) {
+		return
+	}
+	if t.now == nil {
+		t.now = map[string]bool{}
+	}
+	switch had := t.now[what]; {
+	case err != nil && !had:
+		t.log.Warn("alarms: "+what+" fails; it is tried again and again", "error", err)
+	case err == nil && had:
+		t.log.Info("alarms: " + what + " works again")
+	}
+	t.now[what] = err != nil
+}

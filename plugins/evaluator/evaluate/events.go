@@ -1,0 +1,185 @@
+package evaluate
+
+import (
+	"context"
+	"slices"
+
+	def "github.com/nephoscope/nepho/plugins/evaluator/definition"
+	"github.com/nephoscope/nepho/plugins/evaluator/judge"
+	"github.com/nephoscope/nepho/sdk"
+)
+
+// eventIndex knows which alarms wait for which events.
+type eventIndex struct{ projects map[string]*waiting }
+
+// waiting is the alarms of a project that wait for events: by the only type that they
+// want, and those with a pattern.
+type waiting struct {
+	types    map[string][]*alarm
+	patterns []*alarm
+}
+
+func (x *eventIndex) init() { x.projects = map[string]*waiting{} }
+
+func (x *eventIndex) add(a *alarm, project string) {
+	w := x.projects[project]
+	if w == nil {
+		w = &waiting{types: map[string][]*alarm{}}
+		x.projects[project] = w
+	}
+	a.waits = w
+	if t := a.matcher.Type; t != "" {
+		w.types[t] = append(w.types[t], a)
+	} else {
+		w.patterns = append(w.patterns, a)
+	}
+}
+
+func (x *eventIndex) remove(a *alarm) {
+	if a.waits == nil {
+		return
+	}
+	without := func(list []*alarm) []*alarm {
+		return slices.DeleteFunc(slices.Clone(list), func(b *alarm) bool { return a == b })
+	}
+	if t := a.matcher.Type; t != "" {
+		a.waits.types[t] = without(a.waits.types[t])
+	} else {
+		a.waits.patterns = without(a.waits.patterns)
+	}
+}
+
+// Events evaluates rules about events. It returns when what they cause is stored.
+func (e *Evaluator) Events(ctx context.Context, events []sdk.Event) error {
+	e.eventsMu.Lock()
+	defer e.eventsMu.Unlock()
+	// What is found is committed in rounds: each has an alarm once.
+	var round []*looked
+	in := map[*alarm]*looked{}
+	flush := func() error {
+		err := e.commitEvents(ctx, round)
+		round = nil
+		clear(in)
+		return err
+	}
+	for i := range events {
+		for _, a := range e.waitingFor(&events[i]) {
+			if before := in[a]; before != nil {
+				if r, ok := a.rule.(*def.Event); ok && r != nil && !a.repeat {
+					continue // it is in state alarm by then
+				}
+				if err := flush(); err != nil {
+					return err
+				}
+			}
+			if l := e.caused(a, &events[i]); l != nil {
+				round = append(round, l)
+				in[a] = l
+			}
+		}
+		if len(round) >= maxLooked {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return flush()
+}
+
+// waitingFor gives the alarms whose rules an event matches.
+func (e *Evaluator) waitingFor(event *sdk.Event) (list []*alarm) {
+	project := ""
+	for _, t := range event.Traits {
+		if t.Name == "tenant_id" || t.Name == "project_id" {
+			project, _ = t.Value.(string)
+		}
+	}
+	e.mu.Lock()
+	w := e.events.projects[project]
+	if w == nil {
+		e.mu.Unlock()
+		return nil
+	}
+	exact, patterns := w.types[event.EventType], w.patterns // never changed in place but at their end
+	e.mu.Unlock()
+	for _, candidates := range [][]*alarm{exact, patterns} {
+		for _, a := range candidates {
+			if a.matcher.Matches(event) {
+				list = append(list, a)
+			}
+		}
+	}
+	return list
+}
+
+// caused is what an event makes of an alarm that waits for it; nil: nothing.
+func (e *Evaluator) caused(a *alarm, event *sdk.Event) *looked {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if a.gone {
+		return nil
+	}
+	e.looks.Add(1)
+	l := &looked{alarm: a, state: a.state, status: a.status, cause: event.MessageID, due: never}
+	if r, ok := a.rule.(*def.Absence); ok {
+		now := e.o.Now()
+		a.seen = now.UnixNano()
+		l.seen, l.kept = a.seen, a.kept
+		e.timers.set(a, a.seen+int64(r.Period))
+		l.outcome = judge.Absent(r, now, true, false, a.state, false)
+		if l.seenOnly = l.outcome == nil && l.seen > l.kept+int64(r.Period)/10; !l.seenOnly && l.outcome == nil {
+			return nil
+		}
+		return l
+	}
+	l.outcome = a.matcher.Outcome(event, a.state, a.repeat)
+	l.record = a.repeat
+	if l.outcome == nil {
+		return nil
+	}
+	return l
+}
+
+// maxTries is how often it is tried to commit what an event causes for an alarm that
+// others change each time.
+const maxTries = 10
+
+// commitEvents commits what events cause. What was changed in the meantime is
+// judged again as it is now.
+func (e *Evaluator) commitEvents(ctx context.Context, round []*looked) error {
+	if len(round) == 0 {
+		return nil
+	}
+	now := e.o.Now()
+	list, targets, err := e.transitions(ctx, round, now)
+	if err != nil {
+		return err
+	}
+	made, err := e.o.Store.Commit(ctx, list)
+	e.trouble.note("writing changes of states", err)
+	if err != nil {
+		return err
+	}
+	e.settle(ctx, round, list, made, now)
+	if len(targets) > 0 {
+		e.o.Owed(targets)
+	}
+	var again []*looked
+	for i, l := range round {
+		if made[i] {
+			continue
+		}
+		e.mu.Lock()
+		a := e.alarms[l.id]
+		if a == nil || a.matcher == nil || l.tries == maxTries || l.outcome != nil && a.state == l.outcome.State && !a.repeat {
+			e.mu.Unlock()
+			continue
+		}
+		again = append(again, &looked{
+			alarm: a, state: a.state, status: a.status, cause: l.cause, outcome: l.outcome, record: a.repeat,
+			seen: l.seen, seenOnly: l.seenOnly, due: never, tries: l.tries + 1,
+		})
+		e.mu.Unlock()
+	}
+	return e.commitEvents(ctx, again)
+}

@@ -1,0 +1,173 @@
+package evaluate
+
+import (
+	"slices"
+
+	def "github.com/nephoscope/nepho/plugins/evaluator/definition"
+	"github.com/nephoscope/nepho/plugins/evaluator/store"
+	"github.com/nephoscope/nepho/sdk"
+)
+
+// seriesIndex knows which alarms depend on which series.
+type seriesIndex struct {
+	scopes map[sdk.Scope]*sdk.Scope
+	// numbers has the alarms that look at a series, or at an expression of it.
+	numbers map[uint64]watchers
+	// names has the alarms whose series is not known, by the name that it has once it is
+	// there.
+	names map[sdk.SeriesName]watchers
+	// meters has the alarms that look at a meter of all resources that a search finds, and
+	// at expressions that name it.
+	meters map[string]*group
+	// groups has the groups of series that were described.
+	groups map[uint64]*group
+	// sets has the series of leaves that look at several, which are in numbers, too.
+	sets map[*leaf][]uint64
+	// again says that a group is new, and that the series which were described before have
+	// to be described again.
+	again bool
+}
+
+// group is alarms that depend on a meter, of whichever resource.
+type group struct{ alarms []*alarm }
+
+// watchers is alarms; most often it is one.
+type watchers struct {
+	one  *alarm
+	more []*alarm
+}
+
+func (w watchers) with(a *alarm) watchers {
+	if w.one == nil {
+		w.one = a
+	} else if w.one != a && !slices.Contains(w.more, a) {
+		w.more = append(w.more, a)
+	}
+	return w
+}
+
+func (w watchers) without(a *alarm) watchers {
+	if i := slices.Index(w.more, a); i >= 0 {
+		w.more = slices.Delete(slices.Clone(w.more), i, i+1)
+	}
+	if w.one == a {
+		w.one = nil
+		if n := len(w.more); n > 0 {
+			w.one, w.more = w.more[n-1], w.more[:n-1]
+		}
+	}
+	return w
+}
+
+func (w watchers) each(f func(*alarm)) {
+	if w.one != nil {
+		f(w.one)
+	}
+	for _, a := range w.more {
+		f(a)
+	}
+}
+
+func put[K comparable](m map[K]watchers, key K, w watchers) {
+	if w.one == nil {
+		delete(m, key)
+	} else {
+		m[key] = w
+	}
+}
+
+func (x *seriesIndex) init() {
+	x.scopes, x.numbers, x.names = map[sdk.Scope]*sdk.Scope{}, map[uint64]watchers{}, map[sdk.SeriesName]watchers{}
+	x.meters, x.groups, x.sets = map[string]*group{}, map[uint64]*group{}, map[*leaf][]uint64{}
+}
+
+// scope gives the scope of an alarm's owner.
+func (x *seriesIndex) scope(a *store.Alarm) *sdk.Scope {
+	key := sdk.Scope{User: a.User, Project: a.Project}
+	if a.Admin {
+		key = sdk.Scope{All: true}
+	}
+	s := x.scopes[key]
+	if s == nil {
+		s = &key
+		x.scopes[key] = s
+	}
+	return s
+}
+
+// meter gives the meter that a rule looks at in whichever resource; "": of none.
+func meter(r def.Rule) string {
+	if r, ok := r.(*def.ResourcesThreshold); ok {
+		return r.Metric
+	}
+	return ""
+}
+
+func (x *seriesIndex) add(a *alarm) {
+	for i := range a.leaves {
+		if name, ok := a.leaves[i].series(); ok {
+			put(x.names, name, x.names[name].with(a))
+		}
+		if m := meter(a.leaves[i].rule); m != "" {
+			g := x.meters[m]
+			if g == nil {
+				g = &group{}
+				x.meters[m] = g
+				x.again = true
+			}
+			if !slices.Contains(g.alarms, a) {
+				g.alarms = append(g.alarms, a)
+			}
+		}
+	}
+}
+
+func (x *seriesIndex) remove(a *alarm) {
+	for i := range a.leaves {
+		l := &a.leaves[i]
+		if name, ok := l.series(); ok && l.number == 0 {
+			put(x.names, name, x.names[name].without(a))
+		}
+		if l.number != 0 {
+			put(x.numbers, l.number, x.numbers[l.number].without(a))
+		}
+		for _, n := range x.sets[l] {
+			put(x.numbers, n, x.numbers[n].without(a))
+		}
+		delete(x.sets, l)
+		if g := x.meters[meter(l.rule)]; g != nil {
+			if i := slices.Index(g.alarms, a); i >= 0 {
+				g.alarms = slices.Delete(g.alarms, i, i+1)
+			}
+		}
+	}
+}
+
+// found notes that a leaf's series is known by now.
+func (x *seriesIndex) found(a *alarm, l *leaf, number uint64) {
+	if name, ok := l.series(); ok {
+		put(x.names, name, x.names[name].without(a))
+	}
+	l.number = number
+	put(x.numbers, number, x.numbers[number].with(a))
+}
+
+// several notes which series a leaf looks at that may look at several.
+func (x *seriesIndex) several(a *alarm, l *leaf, numbers []uint64) {
+	for _, n := range x.sets[l] {
+		put(x.numbers, n, x.numbers[n].without(a))
+	}
+	for _, n := range numbers {
+		put(x.numbers, n, x.numbers[n].with(a))
+	}
+	x.sets[l] = numbers
+}
+
+// lost notes that a leaf's series is not there any more.
+func (x *seriesIndex) lost(a *alarm, l *leaf) {
+	put(x.numbers, l.number, x.numbers[l.number].without(a))
+	l.number = 0
+	if name, ok := l.series(); ok {
+		put(x.names, name, x.names[name].with(a))
+	}
+}

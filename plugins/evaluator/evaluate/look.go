@@ -1,0 +1,168 @@
+package evaluate
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+
+	def "github.com/nephoscope/nepho/plugins/evaluator/definition"
+	"github.com/nephoscope/nepho/plugins/evaluator/judge"
+)
+
+// looked is an alarm while it is looked at, with what it was when that began.
+type looked struct {
+	*alarm
+	state    def.State
+	status   int64
+	repeated int64
+	seen     int64
+	kept     int64
+	// numbers is which series each leaf looks at.
+	numbers []uint64
+
+	// answers has one for each leaf.
+	answers []answer
+	// due is when it is looked at next if nothing happens.
+	due int64
+	// failed says that data could not be asked for.
+	failed error
+	// unanswered: some of its data can't be had at present.
+	unanswered bool
+	outcome    *judge.Outcome
+	// cause is the event that is the reason, if one is; record has it in the history
+	// although the state stays.
+	cause  string
+	record bool
+	// tries is how often it was not committed since the alarm had been changed.
+	tries int
+	// seenOnly: nothing is to be written but when what is expected came last.
+	seenOnly bool
+}
+
+func (l *looked) dueAt(t int64) { l.due = min(l.due, t) }
+
+// look judges alarms and commits what is found.
+func (e *Evaluator) look(ctx context.Context, list []*alarm) {
+	now := e.o.Now()
+	open := e.begin(list, now)
+	e.resolve(ctx, open)
+	e.ask(ctx, open, now)
+	var changes []*looked
+	for _, l := range open {
+		e.judge(l, now)
+		if l.outcome != nil || l.seenOnly {
+			changes = append(changes, l)
+		}
+	}
+	e.looks.Add(uint64(len(open)))
+	e.commit(ctx, changes, now)
+	e.end(open)
+}
+
+// begin notes what alarms are, and leaves out those whose time constraints don't hold.
+func (e *Evaluator) begin(list []*alarm, now time.Time) []*looked {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	open := make([]*looked, 0, len(list))
+	for _, a := range list {
+		if a.gone {
+			continue
+		}
+		if next, ok := a.within(now); !ok {
+			e.timers.set(a, next)
+			continue
+		}
+		l := &looked{alarm: a, state: a.state, status: a.status, repeated: a.repeated, seen: a.seen, kept: a.kept, due: never}
+		l.answers = make([]answer, len(a.leaves))
+		l.numbers = make([]uint64, len(a.leaves))
+		for i := range a.leaves {
+			l.numbers[i] = a.leaves[i].number
+		}
+		open = append(open, l)
+	}
+	return open
+}
+
+// within reports whether one of the alarm's time constraints holds, or when one does
+// next.
+func (a *alarm) within(now time.Time) (next int64, ok bool) {
+	next = never
+	for _, s := range a.schedules {
+		if s.Holds(now) {
+			return 0, true
+		}
+		if t := s.Next(now); !t.IsZero() {
+			next = min(next, t.UnixNano())
+		}
+	}
+	return next, len(a.schedules) == 0
+}
+
+// judge says what the answers make of an alarm's state.
+func (e *Evaluator) judge(l *looked, now time.Time) {
+	if l.failed != nil {
+		l.dueAt(now.Add(min(e.o.Interval, 5*time.Second)).UnixNano())
+		return
+	}
+	repeat := l.repeat && now.UnixNano() >= l.repeated+int64(e.o.Interval)
+	switch r := l.rule.(type) {
+	case *def.Event:
+	case *def.Absence:
+		e.judgeAbsence(l, r, now, repeat)
+	case *def.Composite:
+		verdicts := make([]judge.Verdict, len(l.answers))
+		for i := range l.answers {
+			verdicts[i] = l.verdict(i)
+		}
+		l.outcome = judge.Composite(r, verdicts, l.state, repeat)
+	default:
+		v := l.verdict(0)
+		l.outcome = v.Outcome(l.state, repeat)
+	}
+	if _, isEvent := l.rule.(*def.Event); l.repeat && !isEvent {
+		due := l.repeated + int64(e.o.Interval)
+		if repeat {
+			due = now.UnixNano() + int64(e.o.Interval)
+		}
+		l.dueAt(due)
+	}
+}
+
+// judgeAbsence judges by when what is expected came last.
+func (e *Evaluator) judgeAbsence(l *looked, r *def.Absence, now time.Time, repeat bool) {
+	late := now.UnixNano() >= l.seen+int64(r.Period)
+	if !late {
+		l.dueAt(l.seen + int64(r.Period))
+	}
+	l.outcome = judge.Absent(r, time.Unix(0, l.seen), l.seen > l.began, late, l.state, repeat)
+	l.seenOnly = l.outcome == nil && l.seen > l.kept+int64(r.Period)/10
+}
+
+// end sets timers, and marks those again whose data could not be asked for.
+func (e *Evaluator) end(open []*looked) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, l := range open {
+		if l.gone {
+			continue
+		}
+		if !l.unanswered {
+			l.alarm.failing = 0
+		}
+		due := l.due
+		if e.polling && len(l.leaves) > 0 {
+			due = min(due, e.o.Now().Add(e.o.Interval).UnixNano())
+		}
+		e.timers.set(l.alarm, due)
+	}
+}
+
+// noticeID is the id of a transition: of one that an event causes always the same, so that
+// an event which is delivered twice makes deliveries that can be told to be the same.
+func (l *looked) noticeID() uuid.UUID {
+	if l.cause != "" {
+		return uuid.NewSHA1(l.id, []byte(l.cause))
+	}
+	return uuid.New()
+}
