@@ -65,7 +65,7 @@ func Serve(p Plugin) {
 		Logger:           hclog.NewNullLogger(),
 		TLSProvider:      secure,
 		GRPCServer: func(options []grpc.ServerOption) *grpc.Server {
-			return grpc.NewServer(append(options, experimental.BufferPool(protocol.Buffers()),
+			return grpc.NewServer(append(options, experimental.BufferPool(protocol.Buffers()), grpc.ReadBufferSize(protocol.ReadBufferBytes),
 				grpc.MaxRecvMsgSize(protocol.MaxMessageBytes), grpc.MaxSendMsgSize(protocol.MaxMessageBytes))...)
 		},
 	})

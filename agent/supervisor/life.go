@@ -89,6 +89,7 @@ func begin(ctx context.Context, spec *Spec) (*Life, error) {
 		},
 		GRPCDialOptions: []grpc.DialOption{
 			experimental.WithBufferPool(protocol.Buffers()),
+			grpc.WithReadBufferSize(protocol.ReadBufferBytes),
 			// A batch is at most MaxBatchBytes; replies of transformers hold several.
 			grpc.WithDefaultCallOptions(
 				grpc.MaxCallRecvMsgSize(4*sdk.MaxBatchBytes), grpc.MaxCallSendMsgSize(protocol.MaxMessageBytes)),

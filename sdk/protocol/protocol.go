@@ -21,6 +21,11 @@ const Version = 1
 // MaxMessageBytes bounds one message in either direction.
 const MaxMessageBytes = 64 << 20
 
+// ReadBufferBytes is how much each end of a connection reads at once: room for the
+// small frames around a message. What is longer is read past this buffer, straight
+// to where it is used; gRPC's default of 32 KiB would have it copied.
+const ReadBufferBytes = 4 << 10
+
 // SDKVersion is reported by plugins built with this SDK.
 const SDKVersion = "0.2.0"
 
