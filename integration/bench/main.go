@@ -50,6 +50,7 @@ func scenarios() []scenario {
 		{"samples", "the aggregator: samples from a pipeline", samples},
 		{"queries", "the aggregator: answers, of one metric and of many", queries},
 		{"sizes", "the aggregator: bytes of stored windows", sizes},
+		{"alarms", "alarms on as many metrics: made, looked at, and told", alarms},
 		{"restarts", "the aggregator: memory, and restart with an hour of log", restarts},
 	}
 }
