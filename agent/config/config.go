@@ -49,9 +49,9 @@ type Config struct {
 	Pipelines []*Pipeline // in the order of the files; see Implicit
 
 	// Implicit is set if no file has a pipeline. Then there is one called
-	// "default" from every source to every publisher, storage and alarm, and, if
-	// there are alarms, "default-alarms" for their events, which leads to all but
-	// alarms.
+	// "default" from every source to every publisher and storage, and, if there are
+	// alarms, "default-events", which leads all events there, and "default-alarms"
+	// for theirs, which leads to all but alarms.
 	Implicit bool
 
 	// Files are the files read, in their order.

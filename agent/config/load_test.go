@@ -176,7 +176,7 @@ func TestImplicitPipelines(t *testing.T) {
 		var got []string
 		for _, p := range c.Pipelines {
 			got = append(got, p.Name+": "+strings.Join(p.Sources, " ")+" -> "+strings.Join(p.Publishers, " "))
-			if !p.MeterGlobs.Match("x") || !p.EventGlobs.Match("y") {
+			if p.MeterGlobs.Match("x") == (p.Name == "default-events") || !p.EventGlobs.Match("y") {
 				t.Errorf("%s selects", p.Name)
 			}
 		}
@@ -186,8 +186,8 @@ func TestImplicitPipelines(t *testing.T) {
 	}
 	f("")
 	f("[[pollster.a]]\n[[notification.b]]\n[[publisher.c]]\n[[storage.d]]", "default: a b -> c d")
-	f("[[pollster.a]]\n[[alarm.e]]\n[[storage.d]]", "default: a -> e d", "default-alarms: e -> d")
-	f("[[pollster.a]]\n[[alarm.e]]", "default: a -> e")
+	f("[[pollster.a]]\n[[alarm.e]]\n[[storage.d]]", "default: a -> d", "default-events: a -> e", "default-alarms: e -> d")
+	f("[[pollster.a]]\n[[alarm.e]]", "default-events: a -> e")
 }
 
 func TestIncludes(t *testing.T) {

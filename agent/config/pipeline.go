@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	sdkconfig "github.com/nephoscope/nepho/sdk/config"
+	"github.com/nephoscope/nepho/sdk/glob"
 )
 
 // pipelines reads the [[pipeline]] tables of a file.
@@ -54,16 +55,21 @@ func (l *loader) pipeline(t *sdkconfig.Table) {
 	l.config.Pipelines = append(l.config.Pipelines, p)
 }
 
-// implicitPipelines joins every source with every sink. The events of alarms do
-// not go to alarms: that would be a cycle.
+// implicitPipelines joins every source with every sink. Alarms get events only: samples
+// they ask a storage for. The events of alarms do not go to alarms: that would be a cycle.
 func (c *Config) implicitPipelines() []*Pipeline {
 	alarms := func(kind string) bool { return kind == Alarm }
-	make := func(name string, sources, sinks func(kind string) bool) *Pipeline {
-		return &Pipeline{Name: name, Sources: c.names(sources), Publishers: c.names(sinks), Meters: []string{"*"}, Events: []string{"*"}}
+	sources := func(kind string) bool { return IsSource(kind) && !alarms(kind) }
+	sinks := func(kind string) bool { return IsSink(kind) && !alarms(kind) }
+	make := func(name, meters string, sources, sinks func(kind string) bool) *Pipeline {
+		globs, err := glob.Compile([]string{meters})
+		if err != nil {
+			panic("BUG: " + err.Error())
+		}
+		return &Pipeline{Name: name, Sources: c.names(sources), Publishers: c.names(sinks), Meters: []string{meters}, MeterGlobs: globs, Events: []string{"*"}}
 	}
 	pipelines := []*Pipeline{
-		make("default", func(kind string) bool { return IsSource(kind) && !alarms(kind) }, IsSink),
-		make("default-alarms", alarms, func(kind string) bool { return IsSink(kind) && !alarms(kind) }),
+		make("default", "*", sources, sinks), make("default-events", "!*", sources, alarms), make("default-alarms", "*", alarms, sinks),
 	}
 	return slices.DeleteFunc(pipelines, func(p *Pipeline) bool { return len(p.Sources) == 0 || len(p.Publishers) == 0 })
 }

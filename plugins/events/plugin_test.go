@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -143,9 +142,8 @@ func TestPublish(t *testing.T) {
 	if err := s.Publish(ctx, batch(t, 0, one)); err != nil {
 		t.Fatal(err)
 	}
-	var refused *sdk.Refused
-	if err := s.Publish(ctx, batch(t, 2, two, one)); !errors.As(err, &refused) || !slices.Equal(refused.Rows, []int{0, 1}) {
-		t.Fatalf("got %v of samples", err)
+	if err := s.Publish(ctx, batch(t, 2, two, one)); err != nil { // with samples, which are left out
+		t.Fatal(err)
 	}
 	if got := stored(t, s.server.Address); !slices.Equal(got, []string{"1", "2"}) {
 		t.Fatalf("got %q", got)

@@ -25,6 +25,8 @@ type storage struct {
 	store  *store.Store
 	server *web.Server // nil without an API
 
+	samples sync.Once // tells of samples, which are left out
+
 	work sync.WaitGroup // what runs until end is called
 	end  context.CancelFunc
 }
@@ -100,29 +102,26 @@ func (s *storage) Stop(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// errSamples is why samples are refused.
-var errSamples = errors.New("the storage events keeps events only: send samples elsewhere, by a pipeline without it")
-
 // Publish implements sdk.Publisher. What it acknowledges is durable, and events that
-// come twice are there once.
+// come twice are there once. Samples that a pipeline sends along are left out: nobody
+// looks for them here.
 func (s *storage) Publish(ctx context.Context, b *sdk.Batch) error {
+	if b.Len() > 0 {
+		s.samples.Do(func() {
+			s.log.Warn("samples come to the storage of events, which leaves them out: give it a pipeline with meters = [\"!*\"]")
+		})
+	}
+	if b.Events() == 0 {
+		return nil
+	}
 	events := make([]sdk.Event, b.Events())
 	for e := range events {
 		events[e] = b.Event(e)
 	}
-	if len(events) > 0 {
-		if _, err := s.store.Add(ctx, events); err != nil {
-			return fmt.Errorf("cannot store events: %w", err)
-		}
+	if _, err := s.store.Add(ctx, events); err != nil {
+		return fmt.Errorf("cannot store events: %w", err)
 	}
-	if b.Len() == 0 {
-		return nil
-	}
-	rows := make([]int, b.Len())
-	for i := range rows {
-		rows[i] = i
-	}
-	return sdk.RefuseRows(errSamples, rows)
+	return nil
 }
 
 // Query implements sdk.Storage: there are no samples to ask for.
