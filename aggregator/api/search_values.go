@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"math"
 	"net/http"
 	"slices"
@@ -61,6 +62,13 @@ func modulo(a, b float64) float64 {
 	}
 	return m
 }
+
+// Limits of searches by value. Each level is unpacked by itself, so both together limit
+// the memory of one.
+const (
+	maxSearch      = 64 << 10 // bytes
+	maxSearchDepth = 64
+)
 
 // search reads a search by value.
 func (in input) search() expression {
@@ -132,6 +140,10 @@ func (in input) float() float64 {
 
 // only is the one member of an object.
 func (in input) only() (name string, value input, ok bool) {
+	if len(in.path) >= 2*maxSearchDepth { // a key and a place in a list for each level
+		in.refuse(fmt.Sprintf("conditions nest at most %d deep", maxSearchDepth))
+		return "", in, false
+	}
 	members := in.object()
 	if in.skip() || members.values == nil {
 		return "", in, false
@@ -170,6 +182,9 @@ func (d *dataPlane) searchMeasures(w http.ResponseWriter, r *http.Request) error
 	if err := requireMedia(r, mediaJSON); err != nil {
 		return err
 	}
+	if len(body) > maxSearch {
+		return &http.MaxBytesError{Limit: maxSearch}
+	}
 	in, err := newInput(body)
 	if err != nil {
 		return err
@@ -198,6 +213,9 @@ func (d *dataPlane) searchMeasures(w http.ResponseWriter, r *http.Request) error
 			}
 			kept := 0
 			for k, v := range rd.series.Values {
+				if k%1024 == 0 && ctx.Err() != nil {
+					return ctx.Err()
+				}
 				if matches(v) != 0 {
 					rd.series.Times[kept], rd.series.Values[kept] = rd.series.Times[k], v
 					kept++

@@ -80,3 +80,19 @@ func TestSearchByValueRefuses(t *testing.T) {
 		}
 	}
 }
+
+// A search must not need more memory than there is, or go on when nobody waits.
+func TestSearchByValueIsLimited(t *testing.T) {
+	p := newPlane(t)
+	path := "/v1/search/metric?metric_id=" + p.metric("admin", "coarse")
+	nested := func(n int) string {
+		return strings.Repeat(`{"and":[`, n) + `{">":1}` + strings.Repeat(`]}`, n)
+	}
+	p.ask(200, "POST", path, nested(maxSearchDepth-1))
+	for _, body := range []string{nested(maxSearchDepth), nested(4990), strings.Repeat(`{"=":[1,`, 200) + `{"=":1}` + strings.Repeat(`]}`, 200)} {
+		if got := p.ask(400, "POST", path, body); !strings.Contains(got, "conditions nest at most 64 deep") {
+			t.Errorf("%.200s", got)
+		}
+	}
+	p.ask(413, "POST", path, `{"or":[{"=":1}`+strings.Repeat(`,{"=":1}`, maxSearch/8)+`]}`)
+}
