@@ -194,7 +194,7 @@ func (e *evaluator) write(ctx context.Context, a *store.Alarm) error {
 
 func (e *evaluator) rewrite(ctx context.Context, old, a *store.Alarm) error {
 	a.Alarm.Version, a.Status, a.Changed = old.Alarm.Version, old.Status, time.Now().UTC()
-	if err := e.store.Update(ctx, &a.Alarm, nil, e.change(a, store.RuleChange, a.Changed)); err != nil {
+	if err := e.store.Update(ctx, a, nil, e.change(a, store.RuleChange, a.Changed)); err != nil {
 		return err
 	}
 	e.engine.Put(a)

@@ -157,12 +157,9 @@ func (s *Server) put(r *http.Request, old *store.Alarm, p *def.Posted) (*store.A
 	if detail := difference(answer(old), answer(a)); len(detail) > 0 {
 		c = s.change(r, a, store.RuleChange, detail)
 	}
-	if err := s.o.Store.Update(r.Context(), &a.Alarm, status, c); err != nil {
+	if err := s.o.Store.Update(r.Context(), a, status, c); err != nil {
 		undo()
 		return nil, err
-	}
-	if status != nil {
-		a.Status = *status
 	}
 	s.untrust(r.Context(), &old.Alarm, &a.Alarm)
 	s.told(a, c)
@@ -243,8 +240,15 @@ func (s *Server) putState(w http.ResponseWriter, r *http.Request) error {
 		}
 		return err
 	}
-	a.Status = *status
-	s.told(a, c)
+	// What was read before may have been changed: evaluation has to know what is stored.
+	switch a, err = s.o.Store.Alarm(r.Context(), a.ID); {
+	case err == nil:
+		s.told(a, c)
+	case errors.Is(err, store.ErrNotFound):
+		s.owed(c)
+	default:
+		return err
+	}
 	return write(w, http.StatusOK, text)
 }
 

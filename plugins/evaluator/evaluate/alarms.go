@@ -110,8 +110,10 @@ func (e *Evaluator) Put(a *store.Alarm) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	old := e.alarms[a.ID]
-	if old != nil && (old.version > a.Alarm.Version || old.version == a.Alarm.Version && old.status > a.Status.Version) {
-		return // somebody was faster
+	// Both versions only rise, so of two that were read at different times one is newer in
+	// both. What is known already must stay: a transition of it may be under way.
+	if old != nil && old.version >= a.Alarm.Version && old.status >= a.Status.Version {
+		return
 	}
 	if old != nil {
 		e.remove(old)

@@ -83,7 +83,7 @@ func TestStatesAreTheModels(t *testing.T) {
 				if m.id = a.ID; i%5 == 4 {
 					m.periods, m.threshold = 1, -1 // it will be changed
 					a.Rule.(*def.ResourceThreshold).Periods, a.Rule.(*def.ResourceThreshold).Threshold.Threshold = 1, -1
-					if err := g.store.Update(t.Context(), &a.Alarm, nil, nil); err != nil {
+					if err := g.store.Update(t.Context(), a, nil, nil); err != nil {
 						t.Fatal(err)
 					}
 				}

@@ -114,21 +114,24 @@ func (s *Store) Create(ctx context.Context, a *Alarm, limits Limits, c *Change) 
 }
 
 // Update replaces a definition that has the version that a has, which is raised. With a
-// status, that is replaced, too, whatever it was: its Version is raised. Its error may be
-// [ErrNotFound] or [ErrChanged]. What an alarm still owes is not changed.
-func (s *Store) Update(ctx context.Context, a *def.Alarm, status *def.Status, c *Change) error {
-	was := a.Version
-	next := *a
+// status, that is replaced, too, whatever it was: its Version is raised. The status of a
+// becomes the one that the alarm has afterwards, which evaluation may have changed since a
+// was read. Its error may be [ErrNotFound] or [ErrChanged]. What an alarm still owes is
+// not changed.
+func (s *Store) Update(ctx context.Context, a *Alarm, status *def.Status, c *Change) error {
+	was := a.Alarm.Version
+	next := a.Alarm
 	next.Version++
 	values, err := definition(&next)
 	if err != nil {
 		return err
 	}
-	var statusVersion int64
+	var present def.Status
 	err = s.change(ctx, func(ctx context.Context, db *database.Session) error {
-		var version int64
+		var version, state, since, evaluated int64
 		var project, user string
-		found, err := db.One(ctx, "SELECT version, project, owner, status_version FROM alarm WHERE id = ?"+db.ForUpdate(), []any{db.UUID(a.ID)}, &version, &project, &user, &statusVersion)
+		found, err := db.One(ctx, "SELECT version, project, owner, state, reason, since, evaluated, status_version FROM alarm WHERE id = ?"+db.ForUpdate(),
+			[]any{db.UUID(a.ID)}, &version, &project, &user, &state, &present.Reason, &since, &evaluated, &present.Version)
 		switch {
 		case err != nil:
 			return err
@@ -137,13 +140,16 @@ func (s *Store) Update(ctx context.Context, a *def.Alarm, status *def.Status, c 
 		case version != was:
 			return ErrChanged
 		}
-		statusVersion++
+		present.State, present.Since, present.Evaluated = def.State(state), fromMicros(since), fromMicros(evaluated)
 		set := "UPDATE alarm SET (" + definitionColumns + ") = (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE id = ?"
 		if _, err := db.Exec(ctx, set, append(values, db.UUID(a.ID))...); err != nil {
 			return err
 		}
 		if status != nil {
-			if err := setStatus(ctx, db, a.ID, status, statusVersion); err != nil {
+			version := present.Version + 1
+			present = *status
+			present.Version = version
+			if err := setStatus(ctx, db, a.ID, status, version); err != nil {
 				return err
 			}
 		}
@@ -151,17 +157,14 @@ func (s *Store) Update(ctx context.Context, a *def.Alarm, status *def.Status, c 
 			if err := count(ctx, db, &def.Alarm{Project: project, User: user}, -1); err != nil {
 				return err
 			}
-			if err := count(ctx, db, a, 1); err != nil {
+			if err := count(ctx, db, &a.Alarm, 1); err != nil {
 				return err
 			}
 		}
 		return record(ctx, db, c)
 	})
 	if err == nil {
-		a.Version = was + 1
-		if status != nil {
-			status.Version = statusVersion
-		}
+		a.Alarm.Version, a.Status = was+1, present
 	}
 	return err
 }

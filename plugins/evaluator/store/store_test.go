@@ -106,12 +106,19 @@ func TestAlarmLife(t *testing.T) {
 		// A change of the definition leaves the status, and that of the status the definition.
 		stale := *a
 		a.Name = "other"
-		ok(t, s.Update(ctx, &a.Alarm, nil, lineOf(a, RuleChange)))
-		is(t, s.Update(ctx, &stale.Alarm, nil, nil), ErrChanged)
+		ok(t, s.Update(ctx, a, nil, lineOf(a, RuleChange)))
+		is(t, s.Update(ctx, &stale, nil, nil), ErrChanged)
 		a.Status = def.Status{State: def.OK, Reason: def.ManuallySet, Since: a.Since}
 		ok(t, s.SetState(ctx, a.ID, &a.Status, lineOf(a, StateTransition)))
 		if got, err = s.Alarm(ctx, a.ID); err != nil || !same(a, got) || a.Alarm.Version != 2 || a.Status.Version != 2 {
 			t.Errorf("expected %+v, read %+v, %v", a, got, err)
+		}
+		// Who changes a definition learns of the status that was changed since he read it.
+		late := *a
+		late.Status = def.Status{Reason: def.NotEvaluated, Version: 1}
+		ok(t, s.Update(ctx, &late, nil, nil))
+		if a.Alarm.Version++; !same(a, &late) {
+			t.Errorf("after a change it is %+v, not %+v", late, a)
 		}
 		n := 0
 		ok(t, s.Load(ctx, func(b *Alarm) {
@@ -124,7 +131,7 @@ func TestAlarmLife(t *testing.T) {
 		}
 		ok(t, s.Delete(ctx, a.ID, lineOf(a, Deletion)))
 		is(t, s.Delete(ctx, a.ID, nil), ErrNotFound)
-		is(t, s.Update(ctx, &a.Alarm, nil, nil), ErrNotFound)
+		is(t, s.Update(ctx, a, nil, nil), ErrNotFound)
 		is(t, s.SetState(ctx, a.ID, &a.Status, nil), ErrNotFound)
 		_, err = s.Alarm(ctx, a.ID)
 		is(t, err, ErrNotFound)
@@ -159,7 +166,7 @@ func TestTransitions(t *testing.T) {
 			alarms = append(alarms, a)
 		}
 		// 0 stays, 1 gets another definition, 2 another state, 3 is deleted, 4 repeats.
-		ok(t, s.Update(ctx, &alarms[1].Alarm, nil, nil))
+		ok(t, s.Update(ctx, alarms[1], nil, nil))
 		ok(t, s.SetState(ctx, alarms[2].ID, &def.Status{State: def.OK}, nil))
 		ok(t, s.Delete(ctx, alarms[3].ID, nil))
 		list := make([]*Transition, len(alarms))
@@ -296,7 +303,7 @@ func TestQuotas(t *testing.T) {
 		moved, err := make("p", "w", anyNumber)
 		ok(t, err)
 		moved.Project = "q"
-		ok(t, s.Update(ctx, &moved.Alarm, nil, nil))
+		ok(t, s.Update(ctx, moved, nil, nil))
 		_, err = make("p", "w", anyNumber)
 		ok(t, err)
 		ok(t, s.DeleteQuotas(ctx, "p"))

@@ -1,0 +1,189 @@
+package integration
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// Whatever is killed, and although the webhook fails at times, it learns of every
+// transition, in order, and the states are those of the last data.
+func TestAlarmsKilled(t *testing.T) {
+	t.Parallel()
+	const alarms = 6
+	hook := newWebhook(t, 0.2)
+	a := startAlarmAgent(t, "evaluation_interval = '1s'\nactions = { retry_min = '10ms', retry_max = '100ms' }\n[[pollster.internal]]\ninterval = '1h'\nmeters = ['nepho.source.polls']\n")
+	a.policy(t)
+	var names []string
+	for i := range alarms {
+		names = append(names, fmt.Sprint("m", i))
+	}
+	metrics := a.resource(t, "r", "p1", names...)
+	ids, actions := map[string]string{}, map[string]string{}
+	for i, name := range names {
+		actions[name] = fmt.Sprintf("%s/hook/%d", hook.URL, i%4) // some share a target
+		ids[name] = a.alarm(t, fmt.Sprintf(`{"name": %q, "type": "gnocchi_resources_threshold", "ok_actions": [%[2]q], "alarm_actions": [%[2]q], "insufficient_data_actions": [%[2]q], "gnocchi_resources_threshold_rule": %[3]s}`,
+			name, actions[name], threshold("r", name)))
+	}
+
+	// Points of all metrics, again and again; what is not taken is written again.
+	values := map[string]float64{}
+	write := func() error {
+		body := map[string][]point{}
+		for name, v := range values {
+			body[metrics[name]] = []point{{time.Now().UTC(), v}}
+		}
+		text, err := json.Marshal(body)
+		if err != nil {
+			return err
+		}
+		code, answer, err := boss.ask("POST", a.gnocchi+"/v1/batch/metrics/measures", string(text))
+		if err == nil && code != http.StatusAccepted {
+			err = fmt.Errorf("%d: %s", code, answer)
+		}
+		return err
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var written atomic.Int64
+	var work sync.WaitGroup
+	work.Go(func() {
+		for ctx.Err() == nil {
+			for _, name := range names {
+				values[name] = float64(100 * rand.IntN(2))
+			}
+			if write() == nil {
+				written.Add(1)
+			}
+		}
+	})
+	more := func(n int64) {
+		t.Helper()
+		before, told := written.Load(), len(hook.got(""))
+		Eventually(t, "points are written and the webhook is told", func() error {
+			if written.Load() < before+n || len(hook.got("")) < told+int(n) {
+				return errNot
+			}
+			return nil
+		})
+	}
+	for range 3 {
+		more(rand.Int64N(30) + 10)
+		end9(t, a.Agent, "alarm/evaluator")
+	}
+	for range 2 {
+		more(rand.Int64N(30) + 10)
+		a.Kill9()
+		a.Start()
+		a.AwaitReady()
+	}
+	more(10)
+	stop()
+	work.Wait()
+	Eventually(t, "the last points are written", write)
+	total, repeats := 0, -len(hook.got(""))
+	for _, name := range names {
+		state := "ok"
+		if values[name] > 50 {
+			state = "alarm"
+		}
+		a.awaitState(t, ids[name], state)
+	}
+	a.awaitNothingOwed(t)
+	repeats += len(hook.got(""))
+	for _, name := range names {
+		history := a.transitions(t, ids[name])
+		total += len(history)
+		hook.inOrder(t, ids[name], actions[name], history)
+	}
+	t.Logf("%d transitions, of which the webhook was told %d times; %d at the end", total, len(hook.got("")), repeats)
+}
+
+// awaitNothingOwed waits until all actions are done.
+func (a *alarmAgent) awaitNothingOwed(t *testing.T) {
+	t.Helper()
+	Eventually(t, "nothing is owed", func() error {
+		code, text, err := boss.ask("GET", a.aodh+"/v2/deliveries?all_projects=true", "")
+		if err == nil && (code != http.StatusOK || text != "[]") {
+			err = fmt.Errorf("%d: %s", code, text)
+		}
+		return err
+	})
+}
+
+// Changes by users are never lost, and the states follow the data, while both change.
+func TestAlarmsChangedWhileEvaluated(t *testing.T) {
+	t.Parallel()
+	const alarms, changes = 10, 100 // of each
+	a := startAlarmAgent(t, "evaluation_interval = '24h'\n[[pollster.internal]]\ninterval = '1h'\nmeters = ['nepho.source.polls']\n")
+	a.policy(t)
+	metric := a.resource(t, "r", "p1", "m")["m"]
+	body := func(name string, n int) string {
+		return fmt.Sprintf(`{"name": %q, "description": "change %d", "severity": %q, "type": "gnocchi_resources_threshold", "state": %q, "gnocchi_resources_threshold_rule": %s}`,
+			name, n, []string{"low", "moderate", "critical"}[n%3], []string{"ok", "alarm"}[n%2], threshold("r", "m"))
+	}
+	ids := make([]string, alarms)
+	for i := range ids {
+		ids[i] = a.alarm(t, body(fmt.Sprint("a", i), 0))
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var flips, users sync.WaitGroup
+	value := 0.0
+	flips.Go(func() {
+		for ctx.Err() == nil {
+			points := fmt.Sprintf(`[{"timestamp": %q, "value": %g}]`, time.Now().UTC().Format(time.RFC3339Nano), value)
+			if code, text, err := boss.ask("POST", a.gnocchi+"/v1/metric/"+metric+"/measures", points); err != nil || code != http.StatusAccepted {
+				t.Errorf("points are answered with %d: %s %v", code, text, err)
+				return
+			}
+			value = 100 - value
+		}
+	})
+	for i, id := range ids {
+		users.Go(func() {
+			for n := 1; n <= changes; n++ {
+				url, name := a.aodh+"/v2/alarms/"+id, fmt.Sprint("a", i)
+				if code, text, err := boss.ask("PUT", url, body(name, n)); err != nil || code != http.StatusOK {
+					t.Errorf("PUT: %d: %s %v", code, text, err)
+					return
+				}
+				if n%10 == 0 {
+					if code, text, err := boss.ask("PUT", url+"/state", `"insufficient data"`); err != nil || code != http.StatusOK {
+						t.Errorf("PUT of a state: %d: %s %v", code, text, err)
+						return
+					}
+				}
+				var got struct{ Description, Severity string }
+				code, text, err := boss.ask("GET", url, "")
+				if err != nil || code != http.StatusOK || json.Unmarshal([]byte(text), &got) != nil || got.Description != fmt.Sprint("change ", n) || got.Severity != []string{"low", "moderate", "critical"}[n%3] {
+					t.Errorf("after change %d: %d: %s %v", n, code, text, err)
+					return
+				}
+			}
+		})
+	}
+	users.Wait()
+	stop()
+	flips.Wait()
+	for _, id := range ids {
+		a.awaitState(t, id, map[float64]string{100: "ok", 0: "alarm"}[value]) // value is the next one
+	}
+	for i, id := range ids {
+		var list []line
+		askJSON(t, "GET", a.aodh+"/v2/alarms/"+id+"/history", "", &list)
+		n := 0
+		for _, l := range list {
+			if l.Type == "rule change" {
+				n++
+			}
+		}
+		if n != changes {
+			t.Errorf("the history of alarm %d has %d changes", i, n)
+		}
+	}
+}
