@@ -21,9 +21,10 @@ type store struct {
 	url     string
 	client  *http.Client
 	headers http.Header
-	// cpu is the processor time of all its processes, pss their memory in MiB.
-	cpu func() time.Duration
-	pss func() float64
+	// cpu is the processor time of all its processes, pss their memory in MiB, anon that
+	// without files.
+	cpu       func() time.Duration
+	pss, anon func() float64
 
 	agent *integration.Agent // nil if it is a peer
 	ids   []string           // of the metrics
@@ -50,9 +51,11 @@ func startAggregator(tb parts.TB, checkpoint time.Duration) *store {
 	s := newStore("http://" + listen)
 	s.agent = a
 	s.cpu = func() time.Duration { return agentUsage(tb, a).total() }
-	s.pss = func() float64 {
-		return memory(tb, slices.DeleteFunc(a.Processes(), func(pid int) bool { return role(pid) != "storage/aggregator" }))
+	own := func() []int {
+		return slices.DeleteFunc(a.Processes(), func(pid int) bool { return role(pid) != "storage/aggregator" })
 	}
+	s.pss = func() float64 { return memory(tb, own()) }
+	s.anon = func() float64 { return anonymous(tb, own()) }
 	return s
 }
 

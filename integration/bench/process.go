@@ -89,6 +89,18 @@ func role(pid int) string {
 // counted once.
 func memory(tb parts.TB, pids []int) float64 {
 	tb.Helper()
+	return smaps(tb, pids, "Pss:")
+}
+
+// anonymous is their memory without files, in MiB: how much of the program's file is
+// mapped depends on which processes ran through it last.
+func anonymous(tb parts.TB, pids []int) float64 {
+	tb.Helper()
+	return smaps(tb, pids, "Pss_Anon:")
+}
+
+func smaps(tb parts.TB, pids []int, field string) float64 {
+	tb.Helper()
 	sum := 0.0
 	for _, pid := range pids {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
@@ -99,7 +111,7 @@ func memory(tb parts.TB, pids []int) float64 {
 			tb.Fatalf("cannot measure process %d: %v", pid, err)
 		}
 		for line := range strings.Lines(string(text)) {
-			if rest, ok := strings.CutPrefix(line, "Pss:"); ok {
+			if rest, ok := strings.CutPrefix(line, field); ok {
 				kib, err := strconv.ParseFloat(strings.Fields(rest)[0], 64)
 				if err != nil {
 					tb.Fatalf("cannot read /proc/%d/smaps_rollup: %v", pid, err)
