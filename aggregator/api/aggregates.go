@@ -4,9 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"net/http"
-	"slices"
 	"strconv"
 	"time"
 
@@ -105,9 +105,29 @@ func (d *dataPlane) compute(ctx context.Context, rd *reader, a *aggregation, col
 		if err != nil {
 			return out, refuseOperation(err)
 		}
+		for _, s := range result.Series {
+			if err := rd.holdMore(s.Len()); err != nil {
+				return out, err
+			}
+		}
 		out.results = append(out.results, result)
 	}
 	return out, nil
+}
+
+// Limits of one request for aggregates, besides [operations.MaxCells].
+const (
+	maxHeld      = 1 << 23 // windows that are read and values that are answered
+	maxResources = 50_000
+	maxColumns   = 250_000
+)
+
+// holdMore counts windows or values that stay in memory until the answer is there.
+func (rd *reader) holdMore(n int) error {
+	if rd.held += n; rd.held > maxHeld {
+		return badRequest(fmt.Sprintf("The request is about more than %d windows: ask for fewer metrics, less time or a coarser granularity", maxHeld))
+	}
+	return nil
 }
 
 // seriesOf reads columns of one granularity.
@@ -120,7 +140,12 @@ func (d *dataPlane) seriesOf(ctx context.Context, rd *reader, span interval, g t
 	for i, c := range columns {
 		queries[i] = engine.Query{Ref: c.entry.Ref, Granularity: g, Methods: policy.SetOf(c.method), From: span.from, To: span.to}
 	}
-	add := func(i int, frame *window.Frame) error { return frame.Take(columns[i].method, &series[i]) }
+	add := func(i int, frame *window.Frame) error {
+		if err := frame.Take(columns[i].method, &series[i]); err != nil {
+			return err
+		}
+		return rd.holdMore(series[i].Len())
+	}
 	err := d.o.Engine.Frames(ctx, queries, add)
 	return series, d.mend(ctx, rd, err, queries, add)
 }
@@ -278,19 +303,19 @@ func (d *dataPlane) columnsByID(ctx context.Context, references []operations.Ref
 // metricDetails is the metrics of columns as JSON, each once.
 func (d *dataPlane) metricDetails(ctx context.Context, columns []column) ([]byte, error) {
 	o := object{b: []byte{'['}}
-	var told []uuid.UUID
+	told := map[uuid.UUID]bool{}
 	for _, c := range columns {
-		if slices.Contains(told, c.entry.ID) {
+		if told[c.entry.ID] {
 			continue
 		}
 		m, err := d.o.Index.Metric(ctx, c.entry.ID)
 		if err != nil {
 			return nil, err
 		}
-		if told != nil {
+		if len(told) > 0 {
 			o.b = append(o.b, ',')
 		}
-		told = append(told, c.entry.ID)
+		told[c.entry.ID] = true
 		o.metric(m, c.policy)
 	}
 	return append(o.b, ']'), nil

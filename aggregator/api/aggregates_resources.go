@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"math"
 	"net/http"
@@ -41,10 +42,14 @@ func (d *dataPlane) found(ctx context.Context, typ string, filter search.Node, g
 			order = append(order, index.SortKey{Name: name})
 		}
 	}
-	return d.o.Index.Resources(ctx, index.ResourceQuery{
+	resources, err := d.o.Index.Resources(ctx, index.ResourceQuery{
 		Type: typ, Filter: filter, Scope: visible, Asker: auth.From(ctx).Creator(),
-		Page: index.Page{Limit: math.MaxInt32, Sort: order},
+		Page: index.Page{Limit: maxResources + 1, Sort: order},
 	})
+	if len(resources) > maxResources {
+		return nil, badRequest(fmt.Sprintf("The search finds more than %d resources: search for fewer", maxResources))
+	}
+	return resources, err
 }
 
 // group is resources with the same values of some attributes.
@@ -218,6 +223,12 @@ func (d *dataPlane) columnsByName(ctx context.Context, resources []*index.Resour
 	var columns []column
 	var ids []uuid.UUID
 	for _, resource := range resources {
+		switch {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case len(columns) > maxColumns:
+			return nil, badRequest(fmt.Sprintf("The request is about more than %d metrics: search for fewer resources", maxColumns))
+		}
 		names := slices.Sorted(maps.Keys(resource.Metrics))
 		for place, reference := range references {
 			for _, name := range names {

@@ -49,6 +49,8 @@ type answer struct {
 	started  bool
 	written  int
 	deadline time.Time // until which the client may take what is written
+	work     *work
+	held     int64 // of work
 }
 
 // unsent is how much of an answer the HTTP server holds back at least, so that
@@ -73,6 +75,7 @@ func (a *answer) Write(p []byte) (int, error) {
 
 // done takes the deadline from the connection, which other handlers use too.
 func (a *answer) done() {
+	a.letGo()
 	if !a.deadline.IsZero() {
 		_ = http.NewResponseController(a.ResponseWriter).SetWriteDeadline(time.Time{})
 	}

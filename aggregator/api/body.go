@@ -22,12 +22,23 @@ func (s *Server) body(w http.ResponseWriter, r *http.Request, into []byte, media
 	}
 	if r.ContentLength > 0 {
 		// One byte more, so that the end is seen without growing.
-		into = growTo(into, len(into)+int(r.ContentLength)+1)
+		size := len(into) + int(r.ContentLength) + 1
+		if err := hold(w, int64(size-cap(into))); err != nil {
+			return nil, err
+		}
+		into = growTo(into, size)
 	}
 	from := http.MaxBytesReader(w, r.Body, s.o.MaxBody)
 	for {
 		if len(into) == cap(into) {
-			into = growTo(into, max(2*cap(into), 4096))
+			size := max(2*cap(into), 4096)
+			if most := int(s.o.MaxBody) + 1 + scanPadding; cap(into) < most {
+				size = min(size, most)
+			}
+			if err := hold(w, int64(size-cap(into))); err != nil {
+				return nil, err
+			}
+			into = growTo(into, size)
 		}
 		n, err := from.Read(into[len(into):cap(into)])
 		into = into[:len(into)+n]

@@ -45,7 +45,10 @@ func decodeMeasures(data []byte, shape bodyShape, now time.Time, p *posted) erro
 		})
 	case measuresByName:
 		in.each(func(key string, value input) {
-			p.resources = append(p.resources, key)
+			if p.resources = append(p.resources, key); !p.room() {
+				value.abort(p.full)
+				return
+			}
 			value.each(func(name string, value input) {
 				p.named = append(p.named, namedMetric{resource: len(p.resources) - 1, name: name})
 				value.namedMeasures(now, p, &p.named[len(p.named)-1])
@@ -69,7 +72,7 @@ func (in input) each(f func(key string, value input)) {
 	d := json.NewDecoder(bytes.NewReader(in.raw))
 	// The text was found valid before.
 	_, _ = d.Token()
-	for {
+	for !in.skip() {
 		token, _ := d.Token()
 		if token == json.Delim('}') {
 			return
@@ -110,15 +113,20 @@ func (in input) measures(now time.Time, p *posted) {
 		return
 	}
 	d := json.NewDecoder(bytes.NewReader(in.raw))
-	d.UseNumber()
-	var list []map[string]any
-	if in.kind() != '[' || d.Decode(&list) != nil {
+	if in.kind() != '[' {
 		in.fault("unexpected measures format")
 		return
 	}
+	_, _ = d.Token() // the text was found valid before
 	var kind timeKind
-	for _, measure := range list {
-		t, k, err := parseMeasureTime(measure["timestamp"], now)
+	var m rawMeasure
+	valued := true // all of them
+	for d.More() {
+		if !m.read(d) {
+			in.fault("unexpected measures format")
+			return
+		}
+		t, k, err := parseMeasureTime(scalar(m.timestamp), now)
 		if err == nil && kind != kindUnknown && k != kind {
 			err = errMixedTimes
 		}
@@ -135,18 +143,68 @@ func (in input) measures(now time.Time, p *posted) {
 			return
 		}
 		kind = k
-		p.points = append(p.points, window.Point{Time: t})
+		v, ok := parseMeasureValue(scalar(m.value))
+		valued = valued && ok
+		p.points = append(p.points, window.Point{Time: t, Value: v})
 	}
-	points := p.points[len(p.points)-len(list):]
-	for i, measure := range list {
-		v, ok := parseMeasureValue(measure["value"])
-		if !ok {
-			in.fault("unexpected measures value")
-			return
+	switch {
+	case !valued: // times that are wrong are told first
+		in.fault("unexpected measures value")
+	case !p.end():
+		in.abort(p.full)
+	}
+}
+
+// rawMeasure is a measure in a list. It is used again for the next one, so that a list is
+// never in memory twice.
+type rawMeasure struct{ timestamp, value, other json.RawMessage }
+
+// read reads the next measure of a list. It reports whether that is an object, or null,
+// which stands for an empty one.
+func (m *rawMeasure) read(d *json.Decoder) bool {
+	m.timestamp, m.value = m.timestamp[:0], m.value[:0]
+	switch token, _ := d.Token(); token {
+	case nil:
+		return true
+	case json.Delim('{'):
+	default:
+		return false
+	}
+	for d.More() {
+		token, _ := d.Token()
+		into := &m.other
+		switch token {
+		case "timestamp":
+			into = &m.timestamp
+		case "value":
+			into = &m.value
 		}
-		points[i].Value = v
+		if d.Decode(into) != nil {
+			return false
+		}
 	}
-	p.end()
+	_, _ = d.Token()
+	return true
+}
+
+// scalar is a number, a string or a boolean in JSON; nil for all else.
+func scalar(raw json.RawMessage) any {
+	if len(raw) == 0 {
+		return nil
+	}
+	switch c := raw[0]; {
+	case c == '"':
+		var text string
+		if json.Unmarshal(raw, &text) != nil {
+			return nil
+		}
+		return text
+	case c == 't' || c == 'f':
+		return c == 't'
+	case c == '-' || c >= '0' && c <= '9':
+		return json.Number(raw)
+	}
+	return nil
 }
 
 var (

@@ -1,6 +1,8 @@
 package api
 
 import (
+	"fmt"
+
 	"github.com/google/uuid"
 
 	"github.com/nephoscope/nepho/aggregator/window"
@@ -14,6 +16,12 @@ type posted struct {
 	named     []namedMetric // the metrics, where the body names them by resource
 	ends      []int         // where each metric's points end
 	points    []window.Point
+
+	// hold sets memory aside, nil for any, of which held bytes are. full says why there is
+	// no room for more.
+	hold func(int64) error
+	held int64
+	full error
 }
 
 // namedMetric is a metric of a resource, and what it gets if it has to be created.
@@ -28,10 +36,34 @@ func (p *posted) reset() {
 	clear(p.named)
 	p.ids, p.resources, p.named = p.ids[:0], p.resources[:0], p.named[:0]
 	p.ends, p.points = p.ends[:0], p.points[:0]
+	p.hold, p.held, p.full = nil, 0, nil
 }
 
-// end ends the metric whose points were added last.
-func (p *posted) end() { p.ends = append(p.ends, len(p.points)) }
+// end ends the metric whose points were added last. It reports whether there is room for
+// more.
+func (p *posted) end() bool {
+	p.ends = append(p.ends, len(p.points))
+	return p.room()
+}
+
+// room reports whether there is room for more.
+func (p *posted) room() bool {
+	if p.full != nil {
+		return false
+	}
+	series := max(len(p.ends), len(p.resources))
+	switch need := int64(series)*seriesSize + int64(len(p.points))*pointSize; {
+	case series > maxSeries:
+		p.full = tooMuch(fmt.Sprintf("The body has more than %d metrics or resources", maxSeries))
+	case len(p.points) > maxPoints:
+		p.full = tooMuch(fmt.Sprintf("The body has more than %d points", maxPoints))
+	case need > p.held && p.hold != nil:
+		more := max(need-p.held, 64<<10)
+		p.full = p.hold(more)
+		p.held += more
+	}
+	return p.full == nil
+}
 
 // A bodyShape is what a body with measures looks like.
 type bodyShape uint8

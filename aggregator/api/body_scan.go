@@ -189,7 +189,7 @@ func (s *scanner) resource(p *posted) bool {
 		return false
 	}
 	p.resources = append(p.resources, string(text))
-	return s.object(func() bool { return s.namedMetric(p) })
+	return p.room() && s.object(func() bool { return s.namedMetric(p) })
 }
 
 // namedMetric reads a metric of the last resource.
@@ -240,8 +240,7 @@ func (s *scanner) list(p *posted) bool {
 	i = skip(b, i+1)
 	if b[i] == ']' {
 		s.i = i + 1
-		p.end()
-		return true
+		return p.end()
 	}
 	first := kindUnknown
 	for {
@@ -257,8 +256,7 @@ func (s *scanner) list(p *posted) bool {
 			i = skip(b, i+1)
 		case ']':
 			s.i = i + 1
-			p.end()
-			return true
+			return p.end()
 		default:
 			return false
 		}

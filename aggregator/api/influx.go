@@ -153,6 +153,7 @@ func (d *dataPlane) postInflux(w http.ResponseWriter, r *http.Request) error {
 	}
 	in := d.intake()
 	defer d.release(in)
+	in.posted.hold = func(n int64) error { return hold(w, n) }
 	body, err := d.read(w, r, in)
 	if err != nil {
 		return err
@@ -230,6 +231,9 @@ func (d *dataPlane) resolveLines(ctx context.Context, in *intake, typ string) er
 	return nil
 }
 
+// maxTags is how many tags a line may have.
+const maxTags = 1000
+
 // lineReader reads InfluxDB's line protocol.
 type lineReader struct {
 	p         *posted
@@ -285,6 +289,9 @@ func (l *lineReader) line(d *lineprotocol.Decoder) error {
 		if key == nil {
 			break
 		}
+		if len(l.tags) == maxTags {
+			return fmt.Errorf("it has more than %d tags", maxTags)
+		}
 		if string(key) == l.tag {
 			resource, found = string(value), true
 			continue
@@ -317,7 +324,9 @@ func (l *lineReader) line(d *lineprotocol.Decoder) error {
 		name := string(l.name) + string(key) + tags
 		l.p.named = append(l.p.named, namedMetric{resource: place, name: strings.ReplaceAll(name, "/", "_")})
 		l.p.points = append(l.p.points, window.Point{Value: v})
-		l.p.end()
+		if !l.p.end() {
+			return l.p.full
+		}
 	}
 	t, err := l.time(d)
 	for i := range l.p.points[first:] {

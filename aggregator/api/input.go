@@ -35,6 +35,12 @@ func (s *Server) input(w http.ResponseWriter, r *http.Request) (input, error) {
 	if err != nil {
 		return input{}, err
 	}
+	if err := checkValues(data); err != nil {
+		return input{}, err
+	}
+	if err := hold(w, 4*int64(len(data))); err != nil { // it is copied at each level
+		return input{}, err
+	}
 	return newInput(data)
 }
 

@@ -64,7 +64,7 @@ const keepIntake = 4 << 20
 func (d *dataPlane) intake() *intake { return d.intakes.Get().(*intake) }
 
 func (d *dataPlane) release(in *intake) {
-	if cap(in.body) > keepIntake {
+	if cap(in.body) > keepIntake || cap(in.posted.points) > keepIntake/pointSize || cap(in.posted.ends) > keepIntake/seriesSize {
 		return
 	}
 	in.posted.reset()
@@ -82,6 +82,9 @@ func (d *dataPlane) read(w http.ResponseWriter, r *http.Request, in *intake, med
 		return nil, err
 	}
 	if n := r.ContentLength; n > 0 && n <= d.o.MaxBody {
+		if err := hold(w, n); err != nil {
+			return nil, err
+		}
 		in.body = slices.Grow(in.body[:0], int(n)+1+scanPadding)
 	}
 	body, err := d.body(w, r, in.body[:0], media...)
@@ -119,10 +122,18 @@ func (d *dataPlane) readMeasures(w http.ResponseWriter, r *http.Request, in *int
 	if err != nil {
 		return err
 	}
+	in.posted.hold = func(n int64) error { return hold(w, n) }
 	if in.scanner.scan(in.body, shape, &in.posted) {
 		return nil
 	}
+	if in.posted.full != nil {
+		return in.posted.full
+	}
 	in.posted.reset()
+	if err := hold(w, 2*int64(len(body))); err != nil { // it is copied at each level
+		return err
+	}
+	in.posted.hold = func(n int64) error { return hold(w, n) }
 	return decodeMeasures(body, shape, d.o.Now(), &in.posted)
 }
 

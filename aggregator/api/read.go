@@ -26,6 +26,7 @@ type reader struct {
 
 	columns []window.Series // of several metrics
 	taken   int
+	held    int // windows and values that an aggregation has so far
 
 	lost []*engine.LostError // what could not be read
 }
@@ -40,7 +41,7 @@ func (d *dataPlane) doneReading(rd *reader) {
 	for i := range rd.columns {
 		held += cap(rd.columns[i].Values)
 	}
-	rd.lost = nil
+	rd.lost, rd.held = nil, 0
 	if rd.taken = 0; held <= keepReader {
 		d.readers.Put(rd)
 	}

@@ -35,6 +35,9 @@ func (d *dataPlane) postRemoteWrite(w http.ResponseWriter, r *http.Request) erro
 	if int64(size) > d.o.MaxBody {
 		return &http.MaxBytesError{Limit: d.o.MaxBody}
 	}
+	if err := hold(w, int64(size)); err != nil {
+		return err
+	}
 	rw := d.remote.writes.Get().(*remoteWrite)
 	defer func() {
 		if cap(rw.message) <= keepIntake {
@@ -45,7 +48,11 @@ func (d *dataPlane) postRemoteWrite(w http.ResponseWriter, r *http.Request) erro
 		return badRequest("The body cannot be unpacked with snappy: " + err.Error())
 	}
 	rw.skipped = skipped{}
+	in.posted.hold = func(n int64) error { return hold(w, n) }
 	if rw.series, err = readWriteRequest(rw.message, rw.series[:0], &in.posted, &rw.skipped); err != nil {
+		if in.posted.full != nil {
+			return in.posted.full
+		}
 		return badRequest("The body is no WriteRequest of Prometheus: " + err.Error())
 	}
 	if err := d.remote.resolve(r.Context(), rw, in); err != nil {

@@ -58,7 +58,9 @@ func readWriteRequest(message []byte, series []remoteSeries, p *posted, s *skipp
 			return series, err
 		}
 		series = append(series, remoteSeries{labels: labels})
-		p.end()
+		if !p.end() {
+			return series, p.full
+		}
 		message = rest
 	}
 	return series, nil
@@ -107,6 +109,9 @@ func readSeries(m []byte, p *posted, s *skipped) (labels []byte, err error) {
 			}
 			if err := readSample(content, p, s); err != nil {
 				return nil, err
+			}
+			if len(p.points)%4096 == 0 && !p.room() {
+				return nil, p.full
 			}
 			m = rest
 		default:
@@ -167,8 +172,8 @@ func readSample(m []byte, p *posted, s *skipped) error {
 	return nil
 }
 
-// maxLabels is how many labels a series may have.
-const maxLabels = 1000
+// maxLabelsOfSeries is how many labels a series may have.
+const maxLabelsOfSeries = 1000
 
 // readLabels calls f for the labels of a series.
 func readLabels(m []byte, f func(name, value string)) error {
@@ -177,8 +182,8 @@ func readLabels(m []byte, f func(name, value string)) error {
 		if !ok {
 			return errProto
 		}
-		if count == maxLabels {
-			return fmt.Errorf("it has more than %d labels", maxLabels)
+		if count == maxLabelsOfSeries {
+			return fmt.Errorf("it has more than %d labels", maxLabelsOfSeries)
 		}
 		m = rest
 		var name, value []byte

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 
@@ -120,6 +121,7 @@ func (w *remoteWriter) create(ctx context.Context, creator string, series []remo
 func (w *remoteWriter) group(ctx context.Context, creator string, series []remoteSeries, entries []*index.Entry) ([]*scraped, error) {
 	byID := map[uuid.UUID]*scraped{}
 	var order []*scraped
+	labels := 0
 	for i, entry := range entries {
 		if entry != nil {
 			continue
@@ -127,6 +129,9 @@ func (w *remoteWriter) group(ctx context.Context, creator string, series []remot
 		set, err := parseLabels(series[i].labels)
 		if err != nil {
 			return nil, badRequest("The labels of a series are wrong: " + err.Error())
+		}
+		if labels += len(set.labels); labels > maxLabels {
+			return nil, tooMuch(fmt.Sprintf("The new series have more than %d labels", maxLabels))
 		}
 		text, attributes := set.resource()
 		id, err := resourceID(ctx, text)

@@ -39,6 +39,9 @@ func (s *Server) filter(w http.ResponseWriter, r *http.Request) (search.Node, er
 		return nil, err
 	}
 	if len(bytes.TrimSpace(data)) > 0 {
+		if err := checkValues(data); err != nil {
+			return nil, err
+		}
 		if err := requireMedia(r, mediaJSON); err != nil {
 			return nil, err
 		}

@@ -86,6 +86,7 @@ func (o *Options) setDefaults() {
 type Server struct {
 	o      Options
 	mux    *http.ServeMux
+	work   work
 	ending chan struct{}             // closed when answers without end have to end
 	routed map[string]*resourceRoute // by the pattern of the path
 }
@@ -94,6 +95,7 @@ type Server struct {
 func New(o Options) *Server {
 	o.setDefaults()
 	s := &Server{o: o, mux: http.NewServeMux(), ending: make(chan struct{}), routed: map[string]*resourceRoute{}}
+	s.work.most = max(minWork, 4*o.MaxBody)
 	s.routes()
 	// Paths that no pattern matches.
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
@@ -190,7 +192,7 @@ func (s *Server) routes() {
 
 // ServeHTTP answers a request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	a := &answer{ResponseWriter: w, patience: s.o.OperationTimeout}
+	a := &answer{ResponseWriter: w, patience: s.o.OperationTimeout, work: &s.work}
 	defer a.done()
 	defer s.recover(a, r)
 	s.allowOrigin(a, r)

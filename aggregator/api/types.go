@@ -169,6 +169,9 @@ func (s *Server) changeType(w http.ResponseWriter, r *http.Request, t index.Reso
 	if err != nil {
 		return t, err
 	}
+	if err := checkValues(data); err != nil {
+		return t, err
+	}
 	in, err := newInput(data)
 	if err != nil {
 		return t, err
