@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -21,7 +23,8 @@ type Wanted struct {
 	// Type Generic is satisfied by any.
 	Resource Resource
 	// Metrics have Name, and for new ones Unit, Policy ("" by rule) and Labels;
-	// their creator is the resource's.
+	// their creator is the resource's. A unit that is too long is cut: it is no reason to
+	// lose measures. One with labels is only satisfied by a metric with the same labels.
 	Metrics []NewMetric
 }
 
@@ -31,8 +34,9 @@ type Ensured struct {
 	Created, Changed bool     // the resource
 	// Err says what could not be done: an attribute is not of its type (nothing of
 	// this resource is done then), the resource is of another type or can't become one
-	// of it (its metrics are made nevertheless), a metric's policy is unknown (other
-	// metrics are made). It joins several.
+	// of it (its metrics are made nevertheless); a metric's policy is unknown, its name or
+	// a label can't be stored, or there is one of that name with other labels, a
+	// [*LabelsError] (other metrics are made). It joins several.
 	Err error
 }
 
@@ -129,6 +133,7 @@ type job struct {
 	number     sql.NullInt64 // of the creator
 	attributes map[string]any
 	metrics    []metricRow // in the order of the wanted ones
+	wrong      []error     // of each, what makes it impossible
 
 	// What was read.
 	row     *row // nil if it is to be created
@@ -167,14 +172,36 @@ func (j *job) prepare(ctx context.Context, x *Index) error {
 		j.number = sql.NullInt64{Int64: id, Valid: true}
 	}
 	j.metrics = make([]metricRow, len(j.wanted.Metrics))
+	j.wrong = make([]error, len(j.wanted.Metrics))
 	for i, m := range j.wanted.Metrics {
-		m.Resource, m.Creator = j.ID, j.Creator
+		m.Resource, m.Creator, m.Unit = j.ID, j.Creator, cutUnit(m.Unit)
 		j.metrics[i] = metricRow{NewMetric: m, creator: number}
-		if err := j.metrics[i].check(); err != nil {
-			return err
+		j.wrong[i] = j.metrics[i].check()
+		var invalid *InvalidError
+		if j.wrong[i] != nil && !errors.As(j.wrong[i], &invalid) {
+			return j.wrong[i]
 		}
 	}
 	return nil
+}
+
+// cutUnit is what can be stored of a unit.
+func cutUnit(unit string) string {
+	unit = strings.ReplaceAll(strings.ToValidUTF8(unit, ""), "\x00", "")
+	if utf8.RuneCountInString(unit) > maxUnit {
+		unit = string([]rune(unit)[:maxUnit])
+	}
+	return unit
+}
+
+// LabelsError says that a resource has a metric of a name, with other labels.
+type LabelsError struct {
+	Resource uuid.UUID
+	Metric   string
+}
+
+func (e *LabelsError) Error() string {
+	return fmt.Sprintf("resource %s has a metric %s with other labels", e.Resource, e.Metric)
 }
 
 // sort puts the jobs into one order, so that transactions never wait for each other
@@ -342,10 +369,16 @@ func (e *ensurer) changeResources(ctx context.Context, u *update) (err error) {
 // readMetrics fills in the entries of the metrics that are there, and finds policies
 // for the others.
 func (e *ensurer) readMetrics(ctx context.Context, s *database.Session) error {
-	var names []Name
+	var names, labelled []Name
 	for _, j := range e.jobs {
 		for i := range j.metrics {
-			names = append(names, Name{j.ID, j.metrics[i].Name})
+			if j.wrong[i] != nil {
+				continue
+			}
+			n := Name{j.ID, j.metrics[i].Name}
+			if names = append(names, n); len(j.metrics[i].Labels) > 0 {
+				labelled = append(labelled, n)
+			}
 		}
 	}
 	found := make(map[Name]*Entry, len(names))
@@ -354,12 +387,33 @@ func (e *ensurer) readMetrics(ctx context.Context, s *database.Session) error {
 			return fmt.Errorf("cannot look up metrics: %w", err)
 		}
 	}
+	labelled = slices.DeleteFunc(labelled, func(n Name) bool { return found[n] == nil })
+	known, err := namedMetrics(ctx, s, labelled)
+	if err != nil {
+		return fmt.Errorf("cannot look up the labels of metrics: %w", err)
+	}
+	labels := map[Name]map[string]string{}
+	for _, metrics := range known {
+		for _, m := range metrics {
+			labels[Name{m.Resource, m.Name}] = m.Labels
+		}
+	}
 	var c *chooser
 	for _, j := range e.jobs {
 		j.missing = false
 		for i := range j.metrics {
 			m := &j.metrics[i]
-			j.result.Entries[i], m.policy = found[Name{j.ID, m.Name}], nil
+			n := Name{j.ID, m.Name}
+			if j.wrong[i] != nil {
+				j.fail(fmt.Errorf("metric %q of resource %s: %w", m.Name, j.ID, j.wrong[i]))
+				continue
+			}
+			if found[n] != nil && len(m.Labels) > 0 && !maps.Equal(m.Labels, labels[n]) {
+				j.result.Entries[i], m.policy = nil, nil
+				j.fail(&LabelsError{j.ID, m.Name})
+				continue
+			}
+			j.result.Entries[i], m.policy = found[n], nil
 			if j.result.Entries[i] != nil {
 				continue
 			}
@@ -401,7 +455,12 @@ func (e *ensurer) createMetrics(ctx context.Context, u *update) error {
 	}
 	for _, j := range e.jobs {
 		for i := range j.metrics {
-			if m := first[Name{j.ID, j.metrics[i].Name}]; m != nil {
+			m := first[Name{j.ID, j.metrics[i].Name}]
+			switch {
+			case m == nil || j.metrics[i].policy == nil:
+			case len(j.metrics[i].Labels) > 0 && !maps.Equal(m.Labels, j.metrics[i].Labels):
+				j.fail(&LabelsError{j.ID, m.Name})
+			default:
 				j.result.Entries[i] = e.x.entry(m)
 			}
 		}

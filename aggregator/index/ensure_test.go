@@ -3,6 +3,7 @@ package index
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -76,7 +77,7 @@ func TestEnsureResourcesTellsOfEach(t *testing.T) {
 			"Resource type none does not exist",
 			"metric m of resource " + id(5).String() + ": No archive policy name specified and no archive policy rule found matching the metric name m\n" +
 				"metric n of resource " + id(5).String() + ": Archive policy none does not exist",
-			"name is no text in UTF-8, or has a character of code 0",
+			"metric \"a\\x00\" of resource " + id(6).String() + ": name is no text in UTF-8, or has a character of code 0",
 			"Resource type t has no b attribute",
 			"creator is no text in UTF-8, or has a character of code 0",
 			"",
@@ -89,7 +90,7 @@ func TestEnsureResourcesTellsOfEach(t *testing.T) {
 					reason = e.Err.Error()
 				}
 				same(t, reason, reasons[i])
-				same(t, e.Created, pass == 0 && (i == 4 || i == 8))
+				same(t, e.Created, pass == 0 && (i == 4 || i == 5 || i == 8))
 				made := 0
 				for _, entry := range e.Entries {
 					if entry != nil {
@@ -277,4 +278,79 @@ func TestRaces(t *testing.T) {
 		}
 		same(t, len(must(x.Resources(ctx, ResourceQuery{Type: Generic, Page: Page{Limit: 1000}}))(t)), 3*things)
 	})
+}
+
+// A metric that can't be made does not keep others of its resource from being made, and a
+// unit no metric at all.
+func TestEnsureResourcesLeavesOutMetrics(t *testing.T) {
+	both(t, func(t *testing.T, x *Index) {
+		ctx := t.Context()
+		wanted := []Wanted{{Resource{ID: id(1), Type: Generic}, []NewMetric{
+			{Name: "long", Unit: strings.Repeat("ü", 32)},
+			{Name: strings.Repeat("n", maxName+1)},
+			{Name: "odd", Unit: "\xff\x00B"},
+			{Name: "labels", Labels: map[string]string{"a": "\x00"}},
+		}}}
+		for range 2 {
+			e := must(x.EnsureResources(ctx, wanted))(t)[0]
+			same(t, []bool{e.Entries[0] != nil, e.Entries[1] != nil, e.Entries[2] != nil, e.Entries[3] != nil}, []bool{true, false, true, false})
+			if e.Err == nil || !strings.Contains(e.Err.Error(), "at most 4096 characters") || !strings.Contains(e.Err.Error(), "label is no text") {
+				t.Errorf("%v", e.Err)
+			}
+		}
+		r := must(x.Resource(ctx, Generic, id(1)))(t)
+		same(t, must(x.Metric(ctx, r.Metrics["long"]))(t).Unit, strings.Repeat("ü", 31))
+		same(t, must(x.Metric(ctx, r.Metrics["odd"]))(t).Unit, "B")
+	})
+}
+
+// One metric is never given to two sets of labels.
+func TestEnsureResourcesComparesLabels(t *testing.T) {
+	both(t, func(t *testing.T, x *Index) {
+		ctx := t.Context()
+		want := func(value string) NewMetric {
+			return NewMetric{Name: "up", Labels: map[string]string{"__name__": "up", "cpu": value}}
+		}
+		other := &LabelsError{id(1), "up"}
+		ensure := func(metrics ...NewMetric) Ensured {
+			t.Helper()
+			return must(x.EnsureResources(ctx, []Wanted{{Resource{ID: id(1), Type: Generic}, metrics}}))(t)[0]
+		}
+		e := ensure(want("0"), want("1"))
+		same(t, []bool{e.Entries[0] != nil, e.Entries[1] != nil}, []bool{true, false})
+		var labels *LabelsError
+		same(t, errors.As(e.Err, &labels), true)
+		same(t, labels, other)
+		again := ensure(want("1"), want("0"), NewMetric{Name: "up"})
+		same(t, again.Entries, []*Entry{nil, e.Entries[0], e.Entries[0]})
+		same(t, errors.As(again.Err, &labels), true)
+	})
+}
+
+// Two nodes that make metrics of one name at a time do not get the same one for
+// different labels.
+func TestEnsureResourcesOfTwoNodes(t *testing.T) {
+	t.Parallel()
+	url := where(t, "postgres")
+	nodes := []*Index{open(t, url), open(t, url)}
+	ctx := t.Context()
+	for n := range 20 {
+		var group sync.WaitGroup
+		results := make([]Ensured, len(nodes))
+		for i, x := range nodes {
+			group.Go(func() {
+				m := NewMetric{Name: "up", Labels: map[string]string{"cpu": fmt.Sprint(i)}}
+				list, err := x.EnsureResources(ctx, []Wanted{{Resource{ID: id(n), Type: Generic}, []NewMetric{m}}})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				results[i] = list[0]
+			})
+		}
+		group.Wait()
+		if (results[0].Entries[0] != nil) == (results[1].Entries[0] != nil) {
+			t.Fatalf("%+v", results)
+		}
+	}
 }

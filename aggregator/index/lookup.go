@@ -144,12 +144,13 @@ func lookup[T, K comparable](ctx context.Context, x *Index, t *table[K], wanted 
 	return into, nil
 }
 
-// Alive reports of each ref whether its metric is there and not marked as deleted.
+// Alive reports of each ref whether its metric is there. One that is marked as deleted is,
+// until [Index.Purge] forgets it: so long its data stays.
 func (x *Index) Alive(ctx context.Context, refs []engine.Ref) ([]bool, error) {
 	alive := make(map[engine.Ref]bool, len(refs))
 	err := x.read(ctx, func(s *database.Session) error {
 		for _, chunk := range padded(refs) {
-			rows, err := s.Query(ctx, "SELECT ref FROM metric WHERE deleted_at IS NULL AND ref IN "+places("?", len(chunk)), numberArgs(chunk)...)
+			rows, err := s.Query(ctx, "SELECT ref FROM metric WHERE ref IN "+places("?", len(chunk)), numberArgs(chunk)...)
 			err = database.Each(rows, err, func(rows *sql.Rows) error {
 				var r engine.Ref
 				err := rows.Scan(&r)

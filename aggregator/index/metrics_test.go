@@ -103,13 +103,16 @@ func TestDeleteAndPurge(t *testing.T) {
 		// The name is free.
 		must(x.CreateMetrics(ctx, []NewMetric{{Name: "a", Resource: id(1)}}))(t)
 		kept := must(x.Metric(ctx, r.Metrics["c"]))(t).Ref
-		same(t, must(x.Alive(ctx, []engine.Ref{refs[0], kept, 999, refs[1]}))(t), []bool{false, true, false, false})
+		// Its data stays until it is purged.
+		same(t, must(x.Alive(ctx, []engine.Ref{refs[0], kept, 999, refs[1]}))(t), []bool{true, true, false, true})
 
 		changes := x.Changes()
 		same(t, len(must(x.Purge(ctx, deleted.Add(-time.Hour), 10))(t)), 0)
 		same(t, x.Changes(), changes)
 		same(t, must(x.Purge(ctx, deleted, 1))(t), refs[:1])
+		same(t, must(x.Alive(ctx, []engine.Ref{refs[0], kept, refs[1]}))(t), []bool{false, true, true})
 		same(t, must(x.Purge(ctx, deleted, 10))(t), refs[1:])
+		same(t, must(x.Alive(ctx, []engine.Ref{refs[0], kept, refs[1]}))(t), []bool{false, true, false})
 		same(t, len(must(x.Metrics(ctx, MetricQuery{Deleted: true, Page: Page{Limit: 10}}))(t)), 0)
 		same(t, must(x.LabelNames(ctx, nil, Scope{}, "", 10))(t), []string(nil))
 	})
