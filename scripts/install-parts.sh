@@ -20,6 +20,7 @@ python3-ceilometer     /usr/lib/python3/dist-packages/ceilometer/publisher/gnocc
 python3-gnocchi        /usr/lib/python3/dist-packages/gnocchi/tests/functional/gabbits/base.yaml
 python3-gabbi          /usr/bin/gabbi-run
 python3-pankoclient    /usr/bin/panko
+python3-aiosmtpd       /usr/lib/python3/dist-packages/aiosmtpd/smtp.py
 python3-openstackclient /usr/bin/openstack
 keystone               /usr/bin/keystone-manage
 uwsgi-core             /usr/bin/uwsgi-core

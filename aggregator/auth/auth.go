@@ -46,7 +46,8 @@ type Authenticator interface {
 
 // Refusal is why a request was not let in.
 type Refusal struct {
-	// Code is the HTTP status: 401, or 503 when nobody could be asked.
+	// Code is the HTTP status: 401, 403 when they are known but may not, or 503 when
+	// nobody could be asked.
 	Code   int
 	Reason string
 	// Challenge is the header WWW-Authenticate, "" for none.

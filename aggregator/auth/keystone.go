@@ -160,7 +160,7 @@ func (k *Keystone) ask(token string, id [sha256.Size]byte) (entry, error) {
 
 // validate asks Keystone about a token, as the service user.
 func (k *Keystone) validate(ctx context.Context, token string) (entry, error) {
-	client, err := k.service(ctx)
+	client, err := k.Service(ctx)
 	if err != nil {
 		return entry{}, fmt.Errorf("cannot authenticate the service user: %w", err)
 	}
@@ -216,9 +216,9 @@ func isNone(err error) bool {
 	return e.Actual >= 400 && e.Actual < 500
 }
 
-// service is a client that has authenticated the service user, and does so again
-// when its own token has expired.
-func (k *Keystone) service(ctx context.Context) (*gophercloud.ServiceClient, error) {
+// Service is a client that has authenticated the service user, and does so again
+// when its own token has expired. It may be used concurrently.
+func (k *Keystone) Service(ctx context.Context) (*gophercloud.ServiceClient, error) {
 	k.mu.Lock()
 	client := k.client
 	k.mu.Unlock()

@@ -21,13 +21,15 @@ import (
 type evaluator struct {
 	options
 
-	log    *slog.Logger
-	store  *store.Store
-	host   *hostHandle
-	http   *action.HTTP
-	queue  *action.Queue
-	engine *evaluate.Evaluator
-	server *web.Server // nil without an API
+	log     *slog.Logger
+	store   *store.Store
+	host    *hostHandle
+	http    *action.HTTP
+	trusts  *action.Trusts // nil without Keystone, and with an application credential
+	queue   *action.Queue
+	engine  *evaluate.Evaluator
+	remotes []interface{ Close() } // servers that are asked by URL
+	server  *web.Server            // nil without an API
 
 	work sync.WaitGroup // what runs until end is called
 	end  context.CancelFunc
@@ -64,14 +66,17 @@ func (e *evaluator) Start(ctx context.Context, env sdk.Env) (err error) {
 	if e.http, err = action.NewHTTP(action.Target{TLS: e.Actions.TLS, Secret: e.Actions.Secret}, e.Targets); err != nil {
 		return err
 	}
+	senders, err := e.senders(who)
+	if err != nil {
+		return err
+	}
 	e.queue = action.New(action.Options{
 		Store: e.store, First: e.Actions.RetryMin, Longest: e.Actions.RetryMax, GiveUp: e.Actions.GiveUp, Timeout: e.Actions.Timeout, Log: e.log,
-		Senders: map[string]action.Sender{"http": e.http, "https": e.http, "log": action.Log{Log: e.log}, "test": &action.Test{}},
-		Event:   e.host,
+		Senders: senders, Event: e.host,
 	})
 	o := evaluate.Options{Store: e.store, Interval: e.Interval, Lag: e.Lag, Owe: e.owe, Record: e.record, Owed: e.queue.Owed, Log: e.log}
-	if e.Storage != "" {
-		e.host.storage, o.Series = e.Storage, e.host
+	if err := e.ask(who, &o); err != nil {
+		return err
 	}
 	if e.engine, err = evaluate.New(ctx, o); err != nil {
 		return err
@@ -91,16 +96,42 @@ func (e *evaluator) Start(ctx context.Context, env sdk.Env) (err error) {
 	return e.serve(ctx, who)
 }
 
+// senders are the ways to do actions, by their schemes.
+func (e *evaluator) senders(who auth.Authenticator) (map[string]action.Sender, error) {
+	list := map[string]action.Sender{"http": e.http, "https": e.http, "log": action.Log{Log: e.log}, "test": &action.Test{}}
+	if e.SMTP.Server != "" {
+		mail, err := action.NewMail(e.SMTP)
+		if err != nil {
+			return nil, err
+		}
+		list["mailto"] = mail
+	}
+	if k, ok := who.(*auth.Keystone); ok {
+		if e.Keystone.Username != "" {
+			e.trusts = action.NewTrusts(k, e.Keystone)
+			trusting := action.TrustHTTP{HTTP: e.http, Trusts: e.trusts}
+			list["trust+http"], list["trust+https"] = trusting, trusting
+		}
+		zaqar := action.NewZaqar(k, e.trusts)
+		list["zaqar"], list["trust+zaqar"] = zaqar, zaqar
+	}
+	return list, nil
+}
+
 // serve begins to serve the HTTP API.
 func (e *evaluator) serve(ctx context.Context, who auth.Authenticator) (err error) {
-	h := api.New(api.Options{
+	o := api.Options{
 		Store: e.store, Evaluator: e.engine, Record: e.record, Owed: e.queue.Owed, Retry: e.queue.Retry, Log: e.log,
 		MaxActions: max(0, e.MaxActions), Limits: store.Limits{Project: e.ProjectQuota, User: e.UserQuota},
 		Web: web.Options{
 			Auth: who, Log: e.log, MaxBody: int64(e.MaxBody), Timeout: e.OperationTimeout, ProxyHeaders: e.ProxyHeaders,
 			URLPrefix: e.URLPrefix, CORSOrigins: e.CORSOrigins,
 		},
-	})
+	}
+	if e.trusts != nil {
+		o.Trusts = e.trusts
+	}
+	h := api.New(o)
 	e.server, err = web.Listen(ctx, "the API of alarms", e.Listen, e.TLS.Cert, e.TLS.Key, h, e.log)
 	return err
 }
@@ -117,6 +148,9 @@ func (e *evaluator) Stop(ctx context.Context) error {
 	e.work.Wait()
 	if e.http != nil {
 		e.http.Close()
+	}
+	for _, r := range e.remotes {
+		r.Close()
 	}
 	if e.store != nil {
 		errs = append(errs, e.store.Close())

@@ -164,7 +164,7 @@ func (h *HTTP) Post(ctx context.Context, u *url.URL, d *store.Delivery, headers 
 func post(ctx context.Context, client *http.Client, u *url.URL, d *store.Delivery, secret string, headers http.Header) (next *url.URL, err error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), bytes.NewReader([]byte(d.Body)))
 	if err != nil {
-		return nil, &Refused{err.Error()}
+		return nil, &Refused{Reason: err.Error()}
 	}
 	for name, values := range headers {
 		r.Header[name] = values
@@ -187,29 +187,38 @@ func post(ctx context.Context, client *http.Client, u *url.URL, d *store.Deliver
 		return nil, err
 	}
 	defer answer.Body.Close()
-	// Read a little, so that the connection can be used again.
-	_, _ = io.CopyN(io.Discard, answer.Body, 64<<10)
-	switch code := answer.StatusCode; {
-	case code/100 == 2:
-		return nil, nil
-	case code == 301 || code == 302 || code == 307 || code == 308:
+	drain(answer.Body)
+	switch answer.StatusCode {
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
 		next, err := answer.Location()
 		if err != nil {
 			return nil, fmt.Errorf("it answers %s without saying where to", answer.Status)
 		}
 		if next.Scheme != "http" && next.Scheme != "https" {
-			return nil, &Refused{fmt.Sprintf("it redirects to %s", next.Scheme)}
+			return nil, &Refused{Reason: fmt.Sprintf("it redirects to %s", next.Scheme)}
 		}
 		return next, nil
+	}
+	return nil, verdict(answer)
+}
+
+// drain reads a little, so that the connection can be used again.
+func drain(body io.Reader) { _, _ = io.CopyN(io.Discard, body, 64<<10) }
+
+// verdict is what an answer says about a delivery; nil: it was taken.
+func verdict(answer *http.Response) error {
+	switch code := answer.StatusCode; {
+	case code/100 == 2:
+		return nil
 	case code == http.StatusTooManyRequests || code == http.StatusServiceUnavailable:
 		if n, err := strconv.Atoi(answer.Header.Get("Retry-After")); err == nil && n > 0 {
-			return nil, &Later{After: time.Duration(min(n, 86400)) * time.Second, Reason: "it answers " + answer.Status}
+			return &Later{After: time.Duration(min(n, 86400)) * time.Second, Reason: "it answers " + answer.Status}
 		}
-		return nil, fmt.Errorf("it answers %s", answer.Status)
+		return fmt.Errorf("it answers %s", answer.Status)
 	case code >= 500, code == http.StatusRequestTimeout:
-		return nil, fmt.Errorf("it answers %s", answer.Status)
+		return fmt.Errorf("it answers %s", answer.Status)
 	default:
-		return nil, &Refused{"it answers " + answer.Status}
+		return &Refused{Reason: "it answers " + answer.Status, Status: code}
 	}
 }
 

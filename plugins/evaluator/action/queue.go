@@ -20,7 +20,11 @@ type Sender interface {
 }
 
 // Refused is an answer by which a target says that it will never take a delivery.
-type Refused struct{ Reason string }
+type Refused struct {
+	Reason string
+	// Status is that of an answer of HTTP; 0: it was none.
+	Status int
+}
 
 func (r *Refused) Error() string { return r.Reason }
 
@@ -275,11 +279,11 @@ func (q *Queue) attempt(end context.Context, d *store.Delivery) error {
 	}
 	u, err := url.Parse(d.Action)
 	if err != nil {
-		return &Refused{"the action is no URL: " + err.Error()}
+		return &Refused{Reason: "the action is no URL"} // which may have a trust's id
 	}
 	sender := q.o.Senders[u.Scheme]
 	if sender == nil {
-		return &Refused{fmt.Sprintf("there is no way to do actions of the kind %s", u.Scheme)}
+		return &Refused{Reason: fmt.Sprintf("there is no way to do actions of the kind %s", u.Scheme)}
 	}
 	return sender.Send(ctx, u, d)
 }

@@ -33,7 +33,11 @@ func CheckRule(r def.Rule) error {
 		}
 		return checkSearch(r.Query)
 	case *def.Operations:
-		if _, err := operations.Parse([]byte(r.Operations)); err != nil {
+		parse := operations.ParseText
+		if strings.HasPrefix(strings.TrimSpace(r.Operations), "[") {
+			parse = func(text string) (*operations.Operation, error) { return operations.Parse([]byte(text)) }
+		}
+		if _, err := parse(r.Operations); err != nil {
 			return bad("operations can't be understood: %v", err)
 		}
 		if r.Query != "" {
@@ -78,7 +82,7 @@ func (s *Server) checkActions(who asker, a *def.Alarm) error {
 				return refuse(http.StatusUnauthorized, "You are not authorized to create action: %s", action)
 			}
 			if strings.HasPrefix(u.Scheme, "trust+") && s.o.Trusts == nil {
-				return bad("Unsupported action %s: trusts need auth = \"keystone\"", action)
+				return bad("Unsupported action %s: trusts need auth = \"keystone\" with a service user", action)
 			}
 			if web := strings.TrimPrefix(u.Scheme, "trust+"); (web == "http" || web == "https") && u.Host == "" {
 				return bad("Unable to parse action %s", action)
