@@ -16,6 +16,7 @@ type posted struct {
 	named     []namedMetric // the metrics, where the body names them by resource
 	ends      []int         // where each metric's points end
 	points    []window.Point
+	text      int // bytes of names that are not counted otherwise
 
 	// hold sets memory aside, nil for any, of which held bytes are. full says why there is
 	// no room for more.
@@ -36,7 +37,7 @@ func (p *posted) reset() {
 	clear(p.named)
 	p.ids, p.resources, p.named = p.ids[:0], p.resources[:0], p.named[:0]
 	p.ends, p.points = p.ends[:0], p.points[:0]
-	p.hold, p.held, p.full = nil, 0, nil
+	p.text, p.hold, p.held, p.full = 0, nil, 0, nil
 }
 
 // end ends the metric whose points were added last. It reports whether there is room for
@@ -52,7 +53,7 @@ func (p *posted) room() bool {
 		return false
 	}
 	series := max(len(p.ends), len(p.resources))
-	switch need := int64(series)*seriesSize + int64(len(p.points))*pointSize; {
+	switch need := int64(series)*seriesSize + int64(len(p.points))*pointSize + int64(p.text); {
 	case series > maxSeries:
 		p.full = tooMuch(fmt.Sprintf("The body has more than %d metrics or resources", maxSeries))
 	case len(p.points) > maxPoints:

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -133,7 +134,8 @@ var precisions = map[string]time.Duration{
 }
 
 // postInflux takes lines. Either all can be read, or nothing is stored. Resources
-// and metrics are made as they are needed.
+// and metrics are made as they are needed; those that can't be made are left out, and
+// the rest is stored.
 func (d *dataPlane) postInflux(w http.ResponseWriter, r *http.Request) error {
 	q, err := queryOf(r)
 	if err != nil {
@@ -165,12 +167,31 @@ func (d *dataPlane) postInflux(w http.ResponseWriter, r *http.Request) error {
 	if err := lines.read(body); err != nil {
 		return err
 	}
-	if err := d.resolveLines(r.Context(), in, database); err != nil {
+	why, err := d.resolveLines(r.Context(), in, database)
+	if err != nil {
 		return err
+	}
+	left := lines.tooLong + in.leaveOut()
+	if lines.tooLong > 0 && why == nil {
+		why = badRequest(fmt.Sprintf("the name of a metric must not be longer than %d bytes", maxLineName))
+	}
+	if why != nil && len(in.posted.points) == 0 {
+		return why
 	}
 	outcome, err := d.write(r.Context(), in)
 	if err != nil {
 		return err
+	}
+	if why != nil {
+		e := refusal(why)
+		if e == nil {
+			e = badRequest(why.Error())
+		}
+		told := in.dropped(&outcome)
+		return &influxError{
+			badRequest(Cause{Cause: "Some points were not stored", Reason: describe(e.Description), Detail: told}),
+			fmt.Sprintf("partial write: %s dropped=%d", describe(e.Description), left+in.batch.Points()-outcome.Accepted),
+		}
 	}
 	if lost := in.batch.Points() - outcome.Accepted; lost > 0 {
 		// Those who write lines do not look at the body of a success.
@@ -180,30 +201,34 @@ func (d *dataPlane) postInflux(w http.ResponseWriter, r *http.Request) error {
 }
 
 // resolveLines finds the metrics of lines, and makes those that are missing, and
-// their resources.
-func (d *dataPlane) resolveLines(ctx context.Context, in *intake, typ string) error {
+// their resources. Those that can't be made have no entry, and why says of one why.
+func (d *dataPlane) resolveLines(ctx context.Context, in *intake, typ string) (why, err error) {
 	p := &in.posted
-	resources := make([]uuid.UUID, len(p.resources))
+	resources := make([]uuid.UUID, len(p.resources)) // uuid.Nil for what can be no resource
 	for i, text := range p.resources {
 		id, err := resourceID(ctx, text)
 		if err != nil {
-			return err
+			why = cmp.Or(why, err)
 		}
 		resources[i] = id
 	}
 	for _, m := range p.named {
 		in.names = append(in.names, index.Name{Resource: resources[m.resource], Metric: m.name})
 	}
-	var err error
 	if in.entries, err = d.o.Index.LookupNames(ctx, in.names, in.entries[:0]); err != nil {
-		return err
+		return why, err
+	}
+	for i, entry := range in.entries {
+		if entry != nil && !owns(auth.From(ctx), entry.Creator) {
+			in.entries[i], in.names[i].Resource, why = nil, uuid.Nil, cmp.Or[error](why, forbidden())
+		}
 	}
 	creator := auth.From(ctx).Creator()
 	wanted := map[uuid.UUID]*index.Wanted{}
 	asked := map[index.Name]bool{}
 	for i, entry := range in.entries {
 		name := in.names[i]
-		if entry != nil || asked[name] {
+		if entry != nil || asked[name] || name.Resource == uuid.Nil {
 			continue
 		}
 		asked[name] = true
@@ -217,18 +242,21 @@ func (d *dataPlane) resolveLines(ctx context.Context, in *intake, typ string) er
 		want.Metrics = append(want.Metrics, index.NewMetric{Name: name.Metric})
 	}
 	if len(wanted) == 0 {
-		return nil
+		return why, nil
 	}
-	made, err := d.ensure(ctx, slices.Collect(maps.Values(wanted)))
+	made, faults, err := d.ensure(ctx, slices.Collect(maps.Values(wanted)))
 	if err != nil {
-		return err
+		return why, err
 	}
 	for i, entry := range in.entries {
-		if entry == nil {
-			in.entries[i] = made[in.names[i]]
+		if entry != nil {
+			continue
+		}
+		if in.entries[i] = made[in.names[i]]; in.entries[i] == nil {
+			why = cmp.Or(why, faults[in.names[i].Resource])
 		}
 	}
-	return nil
+	return why, nil
 }
 
 // maxTags is how many tags a line may have.
@@ -243,7 +271,11 @@ type lineReader struct {
 	resources map[string]int // place in p.resources
 	tags      [][2]string
 	name      []byte
+	tooLong   int // points of metrics whose names are
 }
+
+// maxLineName is the longest name of a metric in bytes, as many as the index takes characters.
+const maxLineName = 4096
 
 // badLine refuses lines that cannot be read.
 func badLine(line int64, err error) error {
@@ -293,7 +325,7 @@ func (l *lineReader) line(d *lineprotocol.Decoder) error {
 			return fmt.Errorf("it has more than %d tags", maxTags)
 		}
 		if string(key) == l.tag {
-			resource, found = string(value), true
+			resource, found = unslash(string(value)), true
 			continue
 		}
 		l.tags = append(l.tags, [2]string{string(key), string(value)})
@@ -321,7 +353,12 @@ func (l *lineReader) line(d *lineprotocol.Decoder) error {
 		if !ok {
 			continue
 		}
+		if len(l.name)+len(key)+len(tags) > maxLineName {
+			l.tooLong++
+			continue
+		}
 		name := string(l.name) + string(key) + tags
+		l.p.text += len(name)
 		l.p.named = append(l.p.named, namedMetric{resource: place, name: strings.ReplaceAll(name, "/", "_")})
 		l.p.points = append(l.p.points, window.Point{Value: v})
 		if !l.p.end() {

@@ -184,3 +184,31 @@ func TestInfluxWriteToOthers(t *testing.T) {
 		}
 	}
 }
+
+// A host of which nothing can be stored does not keep others from being stored.
+func TestInfluxLeavesOutBadHosts(t *testing.T) {
+	p := newPlane(t)
+	p.rule("*", "coarse")
+	p.ask(204, "POST", "/v1/influxdb/query?q=create+database+db", nil)
+	p.resource("admin", "generic", "other", "")
+	hers := p.resource("alice", "db", "hers", "", "m.f=coarse")
+	for n, bad := range []string{
+		"m,host=" + strings.Repeat("x", 256) + " f=1,g=2",
+		"m,host=other f=1,g=2",
+		"m,host=" + hers.String() + " f=1,g=2",
+		"m,host=h " + strings.Repeat("f", 5000) + "=1," + strings.Repeat("g", 5000) + "=2",
+	} {
+		w := p.request("admin", "POST", "/v1/influxdb/write?db=db", fmt.Sprintf("%s\nm,host=a/%d f=3\n%s", bad, n, strings.Replace(bad, "m", "n", 1)))
+		if n == 2 { // an admin may write to all
+			if w.Code != 204 {
+				t.Errorf("%d: %d %s", n, w.Code, w.Body)
+			}
+			w = p.request("bob", "POST", "/v1/influxdb/write?db=db", fmt.Sprintf("%s\nm,host=b f=3\n%s", bad, bad))
+		}
+		if w.Code != 400 || !strings.Contains(w.Body.String(), `"error":"partial write: `) || !strings.Contains(w.Body.String(), "dropped=4") {
+			t.Errorf("%d: %d %.500s", n, w.Code, w.Body)
+		}
+		p.answers(rows(300, "12:00:00", 3), "GET", fmt.Sprintf("/v1/resource/db/a_%d/metric/m.f/measures", n), nil)
+	}
+	p.ask(409, "POST", "/v1/influxdb/write?db=db", "m,host=other f=1")
+}

@@ -1,7 +1,9 @@
 package api
 
 import (
+	"errors"
 	"fmt"
+	"maps"
 	"mime"
 	"net/http"
 	"slices"
@@ -9,6 +11,7 @@ import (
 
 	"github.com/klauspost/compress/snappy"
 
+	"github.com/nephoscope/nepho/aggregator/index"
 	"github.com/nephoscope/nepho/aggregator/timetext"
 )
 
@@ -62,7 +65,7 @@ func (d *dataPlane) postRemoteWrite(w http.ResponseWriter, r *http.Request) erro
 	if err != nil {
 		return err
 	}
-	rw.skipped.late, rw.skipped.future = outcome.Late, outcome.Future
+	rw.skipped.late, rw.skipped.future, rw.skipped.forgotten = outcome.Late, outcome.Future, outcome.Forgotten
 	for _, p := range outcome.Refused[:min(1, len(outcome.Refused))] {
 		rw.skipped.first = p.Point.Time
 	}
@@ -100,8 +103,32 @@ type remoteWrite struct {
 
 // skipped counts what was not stored.
 type skipped struct {
-	late, future, early, histograms, unnamed int
-	first                                    int64 // time of one that was late or in the future
+	late, future, early, histograms, unnamed, refused, forgotten int
+	first                                                        int64  // time of one that was late or in the future
+	why                                                          string // one was refused
+}
+
+// note remembers why a series is refused, and gives the names of metrics for which it is
+// that no rule gives them an archive policy.
+func (s *skipped) note(fault error) (noRule map[string]bool) {
+	var rule *index.NoRuleError
+	if joined, ok := fault.(interface{ Unwrap() []error }); ok {
+		noRule = map[string]bool{}
+		for _, one := range joined.Unwrap() {
+			maps.Copy(noRule, s.note(one))
+		}
+		return noRule
+	}
+	if errors.As(fault, &rule) {
+		return map[string]bool{rule.Metric: true}
+	}
+	if fault != nil && s.why == "" {
+		s.why = fault.Error()
+		if e := refusal(fault); e != nil {
+			s.why = describe(e.Description)
+		}
+	}
+	return nil
 }
 
 // err says what was not stored, if anything was not.
@@ -116,6 +143,8 @@ func (s *skipped) err() error {
 		{s.early, "are before 1970 or after 2262"},
 		{s.histograms, "are native histograms, which are not supported"},
 		{s.unnamed, "belong to metrics without an archive policy: no archive policy rule matches their name"},
+		{s.refused, "belong to series of which no metric can be made: " + s.why},
+		{s.forgotten, "belong to metrics that were deleted just now"},
 	} {
 		if part.n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", part.n, part.text))

@@ -88,7 +88,8 @@ type labelSet struct {
 // parseLabels reads the labels of a series. Those without a value are not there.
 func parseLabels(message []byte) (*labelSet, error) {
 	set := &labelSet{labels: map[string]string{}}
-	twice := ""
+	const none = "\xff" // is no label
+	twice, zero := "", none
 	err := readLabels(message, func(name, value string) {
 		if _, ok := set.labels[name]; ok {
 			twice = name
@@ -96,10 +97,15 @@ func parseLabels(message []byte) (*labelSet, error) {
 		if value != "" {
 			set.labels[name] = value
 		}
+		if strings.ContainsRune(name+value, 0) {
+			zero = name
+		}
 	})
 	switch {
 	case err != nil:
 		return nil, err
+	case zero != none:
+		return nil, fmt.Errorf("the label %q has the character U+0000", zero)
 	case twice != "":
 		return nil, fmt.Errorf("it has the label %q twice", twice)
 	case set.labels["__name__"] == "":

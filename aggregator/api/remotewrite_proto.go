@@ -34,6 +34,9 @@ var errProto = errors.New("it is cut off, or no protobuf message")
 type remoteSeries struct {
 	labels []byte // its messages of labels, with their tags, one after another
 	key    labelKey
+	// refused is set where no metric could be made, for another reason than that no rule
+	// gives it an archive policy.
+	refused bool
 }
 
 // readWriteRequest appends the series of a WriteRequest, and their samples to p, with

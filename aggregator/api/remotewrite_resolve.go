@@ -30,7 +30,7 @@ func newRemoteWriter(d *dataPlane) *remoteWriter {
 }
 
 // resolve finds the metrics of series, and makes those that are missing. Series of
-// which no metric could be made, for want of an archive policy, are left out.
+// which no metric could be made are left out, and counted.
 func (w *remoteWriter) resolve(ctx context.Context, rw *remoteWrite, in *intake) error {
 	creator := auth.From(ctx).Creator()
 	in.entries = slices.Grow(in.entries[:0], len(rw.series))[:len(rw.series)]
@@ -38,24 +38,22 @@ func (w *remoteWriter) resolve(ctx context.Context, rw *remoteWrite, in *intake)
 	if w.labels.find(w.d.o.Index, rw.series, in.entries) == 0 {
 		return nil
 	}
-	if err := w.create(ctx, creator, rw.series, in.entries); err != nil {
+	if err := w.create(ctx, creator, rw, in.entries); err != nil {
 		return err
 	}
-	kept := 0
-	p := &in.posted
-	from, to := 0, 0 // points, before and after
+	from := 0
 	for i, entry := range in.entries {
-		end := p.ends[i]
-		if entry == nil {
+		end := in.posted.ends[i]
+		switch {
+		case entry != nil:
+		case rw.series[i].refused:
+			rw.skipped.refused += end - from
+		default:
 			rw.skipped.unnamed += end - from
-		} else {
-			to += copy(p.points[to:], p.points[from:end])
-			in.entries[kept], p.ends[kept] = entry, to
-			kept++
 		}
 		from = end
 	}
-	in.entries, p.ends, p.points = in.entries[:kept], p.ends[:kept], p.points[:to]
+	in.leaveOut()
 	return nil
 }
 
@@ -75,17 +73,61 @@ type scraped struct {
 
 // create finds the metrics of series without entry in the index, makes those that
 // do not exist, and remembers all of them. Entries of those that could not be made
-// for want of a rule stay nil.
-func (w *remoteWriter) create(ctx context.Context, creator string, series []remoteSeries, entries []*index.Entry) error {
-	resources, err := w.group(ctx, creator, series, entries)
+// stay nil.
+func (w *remoteWriter) create(ctx context.Context, creator string, rw *remoteWrite, entries []*index.Entry) error {
+	resources, err := w.group(ctx, creator, rw, entries)
 	if err != nil {
 		return err
 	}
 	w.creating.Lock()
 	defer w.creating.Unlock()
-	if err := w.match(ctx, resources); err != nil {
-		return err
+	var made map[index.Name]*index.Entry
+	var faults map[uuid.UUID]error
+	for attempt := 1; ; attempt++ {
+		if err := w.match(ctx, resources); err != nil {
+			return err
+		}
+		if made, faults, err = w.ensure(ctx, missing(resources)); err != nil {
+			return err
+		}
+		// Another node may have given a name to other labels just now. Its metric is seen
+		// the next time, and then the name is the long one.
+		if attempt == attempts || !anyOf[*index.LabelsError](faults) {
+			break
+		}
 	}
+	for _, resource := range resources {
+		noRule := rw.skipped.note(faults[resource.ID])
+		for _, set := range resource.sets {
+			if set.entry == nil {
+				set.entry = made[index.Name{Resource: resource.ID, Metric: set.name}]
+			}
+			for _, i := range set.series {
+				if entries[i] = set.entry; set.entry != nil {
+					w.labels.add(rw.series[i].key, set.entry.ID)
+				}
+				rw.series[i].refused = set.entry == nil && !noRule[set.name]
+			}
+		}
+	}
+	return nil
+}
+
+// attempts is how often names are chosen for new metrics that another node makes, too.
+const attempts = 5
+
+// anyOf reports whether one of several faults is an E.
+func anyOf[E error](faults map[uuid.UUID]error) bool {
+	for _, fault := range faults {
+		if e := *new(E); errors.As(fault, &e) {
+			return true
+		}
+	}
+	return false
+}
+
+// missing is what the index has to make.
+func missing(resources []*scraped) []*index.Wanted {
 	var wanted []*index.Wanted
 	for _, resource := range resources {
 		want := &index.Wanted{Resource: resource.Resource}
@@ -98,27 +140,11 @@ func (w *remoteWriter) create(ctx context.Context, creator string, series []remo
 			wanted = append(wanted, want)
 		}
 	}
-	made, err := w.ensure(ctx, wanted)
-	if err != nil {
-		return err
-	}
-	for _, resource := range resources {
-		for _, set := range resource.sets {
-			if set.entry == nil {
-				set.entry = made[index.Name{Resource: resource.ID, Metric: set.name}]
-			}
-			for _, i := range set.series {
-				if entries[i] = set.entry; set.entry != nil {
-					w.labels.add(series[i].key, set.entry.ID)
-				}
-			}
-		}
-	}
-	return nil
+	return wanted
 }
 
-// group parses the labels of the series without entry.
-func (w *remoteWriter) group(ctx context.Context, creator string, series []remoteSeries, entries []*index.Entry) ([]*scraped, error) {
+// group parses the labels of the series without entry. Those that are wrong are left out.
+func (w *remoteWriter) group(ctx context.Context, creator string, rw *remoteWrite, entries []*index.Entry) ([]*scraped, error) {
 	byID := map[uuid.UUID]*scraped{}
 	var order []*scraped
 	labels := 0
@@ -126,9 +152,11 @@ func (w *remoteWriter) group(ctx context.Context, creator string, series []remot
 		if entry != nil {
 			continue
 		}
-		set, err := parseLabels(series[i].labels)
+		set, err := parseLabels(rw.series[i].labels)
 		if err != nil {
-			return nil, badRequest("The labels of a series are wrong: " + err.Error())
+			rw.series[i].refused = true
+			rw.skipped.note(fmt.Errorf("the labels of a series are wrong: %w", err))
+			continue
 		}
 		if labels += len(set.labels); labels > maxLabels {
 			return nil, tooMuch(fmt.Sprintf("The new series have more than %d labels", maxLabels))
@@ -163,20 +191,20 @@ func (w *remoteWriter) group(ctx context.Context, creator string, series []remot
 
 // match finds the metrics of label sets that exist, and gives the others names.
 func (w *remoteWriter) match(ctx context.Context, resources []*scraped) error {
-	var ids []uuid.UUID
-	names := map[string]bool{}
+	var names []index.Name
 	for _, resource := range resources {
-		ids = append(ids, resource.ID)
 		for _, set := range resource.sets {
-			names[set.plain], names[set.long] = true, true
+			if names = append(names, index.Name{Resource: resource.ID, Metric: set.plain}); set.long != set.plain {
+				names = append(names, index.Name{Resource: resource.ID, Metric: set.long})
+			}
 		}
 	}
-	known, err := w.d.o.Index.ResourceMetrics(ctx, ids, keys(names)...)
+	known, err := w.d.o.Index.NamedMetrics(ctx, names)
 	if err != nil {
 		return err
 	}
 	var found []*labelSet
-	ids = ids[:0]
+	var ids []uuid.UUID
 	for _, resource := range resources {
 		metrics := known[resource.ID]
 		for _, set := range resource.sets {
@@ -202,42 +230,19 @@ func (w *remoteWriter) match(ctx context.Context, resources []*scraped) error {
 	return nil
 }
 
-func keys(set map[string]bool) []string {
-	list := make([]string, 0, len(set))
-	for key := range set {
-		list = append(list, key)
-	}
-	return list
-}
-
-// ensure makes metrics and their resources. Metrics that no rule gives a policy are
-// not made.
-func (w *remoteWriter) ensure(ctx context.Context, wanted []*index.Wanted) (map[index.Name]*index.Entry, error) {
+// ensure makes metrics and their resources, as [dataPlane.ensure] does.
+func (w *remoteWriter) ensure(ctx context.Context, wanted []*index.Wanted) (map[index.Name]*index.Entry, map[uuid.UUID]error, error) {
 	if len(wanted) == 0 {
-		return nil, nil
+		return nil, nil, nil
 	}
 	var missing *index.NotFoundError
 	if _, err := w.d.o.Index.Type(ctx, prometheusType.Name); errors.As(err, &missing) {
 		var exists *index.ExistsError
 		if err := w.d.o.Index.CreateType(ctx, prometheusType); err != nil && !errors.As(err, &exists) {
-			return nil, err
+			return nil, nil, err
 		}
 	} else if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	made, err := w.d.ensure(ctx, wanted)
-	var noRule *index.NoRuleError
-	if err != nil && !everyError(err, func(err error) bool { return errors.As(err, &noRule) }) {
-		return nil, err
-	}
-	return made, nil
-}
-
-// everyError reports whether all of the errors that were joined to one are such.
-func everyError(err error, such func(error) bool) bool {
-	joined, ok := err.(interface{ Unwrap() []error })
-	if !ok {
-		return such(err)
-	}
-	return !slices.ContainsFunc(joined.Unwrap(), func(err error) bool { return !everyError(err, such) })
+	return w.d.ensure(ctx, wanted)
 }

@@ -2,10 +2,14 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"math"
 	"net/http/httptest"
+	"net/url"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/uuid"
@@ -181,6 +185,63 @@ func TestRemoteWriteRefuses(t *testing.T) {
 	} {
 		if w := p.request("admin", "POST", "/v1/prometheus/write", c.body, "Content-Type", c.contentType, "Content-Encoding", c.encoding); w.Code != c.status {
 			t.Errorf("%q %s %s: %d %s, want %d", c.body[:min(20, len(c.body))], c.contentType, c.encoding, w.Code, w.Body, c.status)
+		}
+	}
+}
+
+// One bad series does not cost the others anything.
+func TestRemoteWriteLeavesOutBadSeries(t *testing.T) {
+	p := newPlane(t)
+	p.rule("*", "fine")
+	p.resource("admin", "generic", "x@none", "") // of another type
+	good := func(job string) prompb.TimeSeries { return timeSeries(samples(1), "__name__", "up", "job", job) }
+	for name, c := range map[string]struct {
+		bad prompb.TimeSeries
+		why string
+	}{
+		"no name":          {timeSeries(samples(1, 2), "job", "a"), "it has no label __name__"},
+		"a character of 0": {timeSeries(samples(1, 2), "__name__", "up", "a", "\x00"), "has the character U+0000"},
+		"another type":     {timeSeries(samples(1, 2), "__name__", "up", "job", "x"), "Resource already exists"},
+		"not UTF-8":        {timeSeries(samples(1, 2), "__name__", "up", "a", "\xff"), "is not UTF-8"},
+	} {
+		w := p.remoteWrite("admin", good("before "+name), c.bad, good("after "+name))
+		if body := w.Body.String(); w.Code != 400 || !strings.Contains(body, "2 belong to series of which no metric can be made") || !strings.Contains(body, c.why) {
+			t.Errorf("%s: %d %s", name, w.Code, w.Body)
+		}
+		for _, place := range []string{"before ", "after "} {
+			path := "/v1/resource/prometheus/" + strings.ReplaceAll(place+name, " ", "%20") + "@none/metric/up/measures?granularity=1"
+			p.answers(rows(1, "12:00:00", 1), "GET", path, nil)
+		}
+	}
+}
+
+// Two nodes on one index do not put two series into one metric.
+func TestRemoteWriteOfTwoNodes(t *testing.T) {
+	p := newPlane(t)
+	p.rule("*", "fine")
+	nodes := []*plane{p, {TB: t, x: p.x, e: p.e, s: New(p.s.o)}}
+	for n := range 30 {
+		job := fmt.Sprint("job", n)
+		var group sync.WaitGroup
+		for i, node := range nodes {
+			group.Go(func() {
+				node.written(timeSeries(samples(float64(i)), "__name__", "cpu", "cpu", fmt.Sprint(i), "job", job))
+			})
+		}
+		group.Wait()
+		for name, labels := range p.metricsOf("admin", job+"@none") {
+			value, err := strconv.ParseFloat(labels["cpu"], 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			id, err := index.ResourceID(job+"@none", "admin")
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.answers(rows(1, "12:00:00", value), "GET", "/v1/resource/prometheus/"+id.String()+"/metric/"+url.PathEscape(name)+"/measures?granularity=1", nil)
+		}
+		if names := p.metricsOf("admin", job+"@none"); len(names) != 2 {
+			t.Errorf("%v", names)
 		}
 	}
 }
