@@ -50,6 +50,12 @@ func (g *Gnocchi) Compute(ctx context.Context, q sdk.ComputeQuery) ([]sdk.Comput
 		Measures map[string]json.RawMessage
 	}
 	if _, err := g.post(ctx, "/v1/aggregates", span(q.From, q.To, q.Granularity), body, &answer); err != nil {
+		var f *failure
+		if errors.As(err, &f) {
+			if cause, _ := f.cause(); cause == noneFound {
+				return nil, nil // there may be some later
+			}
+		}
 		return nil, refuse(err)
 	}
 	return computed(answer.Measures, q.Search != nil)

@@ -91,6 +91,7 @@ const (
 	unknownMetrics     = "Unknown metrics"
 	unknownAggregation = "Metrics with unknown aggregation"
 	unaggregable       = "Metrics can't being aggregated"
+	noneFound          = "Metrics not found"
 )
 
 // cause is Gnocchi's description of an error, and its details; "" if it has none.
