@@ -19,10 +19,6 @@ func (s *Server) call(op operation, w http.ResponseWriter, r *http.Request) erro
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, s.o.OperationTimeout)
 		defer cancel()
-		// A body that does not come must end the request too, a little later, because
-		// the end of reading also ends the context and would say that the client is gone.
-		// Not every writer can do this, and those that can't are not on a network.
-		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.o.OperationTimeout + grace))
 	}
 	if !op.public {
 		who, err := s.o.Auth.Identify(r.WithContext(ctx))
@@ -41,21 +37,13 @@ func (s *Server) call(op operation, w http.ResponseWriter, r *http.Request) erro
 // grace is how long after its context a request stops reading its body.
 const grace = 100 * time.Millisecond
 
-// answer knows whether the answer has begun, and ends the connection of a client
-// that does not take it.
+// answer knows whether the answer has begun, and what its request holds.
 type answer struct {
 	http.ResponseWriter
-	patience time.Duration
-	started  bool
-	written  int
-	deadline time.Time // until which the client may take what is written
-	work     *work
-	held     int64 // of work
+	started bool
+	work    *work
+	held    int64 // of work
 }
-
-// unsent is how much of an answer the HTTP server holds back at least, so that
-// short ones need no deadline.
-const unsent = 2048
 
 func (a *answer) WriteHeader(code int) {
 	a.started = true
@@ -64,21 +52,7 @@ func (a *answer) WriteHeader(code int) {
 
 func (a *answer) Write(p []byte) (int, error) {
 	a.started = true
-	if a.written += len(p); a.written > unsent {
-		if now := time.Now(); a.deadline.Sub(now) < a.patience/2 {
-			a.deadline = now.Add(a.patience)
-			_ = http.NewResponseController(a.ResponseWriter).SetWriteDeadline(a.deadline)
-		}
-	}
 	return a.ResponseWriter.Write(p)
-}
-
-// done takes the deadline from the connection, which other handlers use too.
-func (a *answer) done() {
-	a.letGo()
-	if !a.deadline.IsZero() {
-		_ = http.NewResponseController(a.ResponseWriter).SetWriteDeadline(time.Time{})
-	}
 }
 
 // Unwrap is for [http.ResponseController].

@@ -26,6 +26,7 @@ import (
 	"github.com/nephoscope/nepho/aggregator/auth"
 	"github.com/nephoscope/nepho/aggregator/engine"
 	"github.com/nephoscope/nepho/aggregator/index"
+	"github.com/nephoscope/nepho/aggregator/web"
 )
 
 // Options of [New]. Zero values are the defaults.
@@ -192,9 +193,16 @@ func (s *Server) routes() {
 
 // ServeHTTP answers a request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	a := &answer{ResponseWriter: w, patience: s.o.OperationTimeout, work: &s.work}
-	defer a.done()
+	w, done := web.Patient(w, r, s.o.OperationTimeout)
+	defer done()
+	a := &answer{ResponseWriter: w, work: &s.work}
+	defer a.letGo()
 	defer s.recover(a, r)
+	// A body that does not come must end every request, also one that nobody reads: the
+	// server waits for it. A little later than the context ends, because the end of reading
+	// ends it, too, and would say that the client is gone. Not every writer can do this, and
+	// those that can't are not on a network.
+	_ = http.NewResponseController(a).SetReadDeadline(time.Now().Add(s.o.OperationTimeout + grace))
 	s.allowOrigin(a, r)
 	if r.Method == http.MethodOptions {
 		return // 200, whatever it is for

@@ -58,6 +58,14 @@ type answer struct {
 	patience time.Duration
 }
 
+// Patient is a writer of an answer to r that ends a stream of HTTP/2 whose client takes
+// nothing of it for the given time, for handlers that are not of a [Site]. Call done when
+// the answer is there.
+func Patient(w http.ResponseWriter, r *http.Request, patience time.Duration) (p http.ResponseWriter, done func()) {
+	a := &answer{ResponseWriter: w, stream: r.ProtoMajor == 2, patience: patience}
+	return a, a.done
+}
+
 // WriteHeader implements [http.ResponseWriter].
 func (a *answer) WriteHeader(code int) {
 	a.started = true
