@@ -21,7 +21,7 @@ type alarm struct {
 	schedules []*def.Schedule
 	repeat    bool
 	matcher   *judge.Matcher // of event rules
-	waits     *waiting       // where it is in the index of events
+	waits     waiting        // where it is in the index of events
 	leaves    []leaf
 	began     int64 // absence: when waiting began
 

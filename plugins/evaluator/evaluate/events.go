@@ -10,42 +10,42 @@ import (
 )
 
 // eventIndex knows which alarms wait for which events.
-type eventIndex struct{ projects map[string]*waiting }
+type eventIndex struct{ projects map[string]waiting }
 
-// waiting is the alarms of a project that wait for events: by the only type that they
-// want, and those with a pattern.
-type waiting struct {
-	types    map[string][]*alarm
-	patterns []*alarm
+// waiting is the alarms of a project that wait for events.
+type waiting map[expected][]*alarm
+
+// expected is what an event must have to be worth a comparison: the type, empty if any
+// may do, and one trait, empty if no condition says that it must have a certain text. So
+// thousands of alarms, each about an instance of its own, cost an event next to nothing.
+type expected struct{ eventType, trait, text string }
+
+func expects(m *judge.Matcher) expected {
+	trait, text := m.Key()
+	return expected{m.Type, trait, text}
 }
 
-func (x *eventIndex) init() { x.projects = map[string]*waiting{} }
+func (x *eventIndex) init() { x.projects = map[string]waiting{} }
 
 func (x *eventIndex) add(a *alarm, project string) {
 	w := x.projects[project]
 	if w == nil {
-		w = &waiting{types: map[string][]*alarm{}}
+		w = waiting{}
 		x.projects[project] = w
 	}
 	a.waits = w
-	if t := a.matcher.Type; t != "" {
-		w.types[t] = append(w.types[t], a)
-	} else {
-		w.patterns = append(w.patterns, a)
-	}
+	key := expects(a.matcher)
+	w[key] = append(w[key], a)
 }
 
 func (x *eventIndex) remove(a *alarm) {
 	if a.waits == nil {
 		return
 	}
-	without := func(list []*alarm) []*alarm {
-		return slices.DeleteFunc(slices.Clone(list), func(b *alarm) bool { return a == b })
-	}
-	if t := a.matcher.Type; t != "" {
-		a.waits.types[t] = without(a.waits.types[t])
-	} else {
-		a.waits.patterns = without(a.waits.patterns)
+	key := expects(a.matcher)
+	left := slices.DeleteFunc(slices.Clone(a.waits[key]), func(b *alarm) bool { return a == b })
+	if a.waits[key] = left; len(left) == 0 {
+		delete(a.waits, key)
 	}
 }
 
@@ -94,19 +94,34 @@ func (e *Evaluator) waitingFor(event *sdk.Event) (list []*alarm) {
 			project, _ = t.Value.(string)
 		}
 	}
+	var candidates [][]*alarm // never changed in place but at their end
 	e.mu.Lock()
-	w := e.events.projects[project]
-	if w == nil {
-		e.mu.Unlock()
-		return nil
+	if w := e.events.projects[project]; len(w) > 0 {
+		candidates = w.candidates(event)
 	}
-	exact, patterns := w.types[event.EventType], w.patterns // never changed in place but at their end
 	e.mu.Unlock()
-	for _, candidates := range [][]*alarm{exact, patterns} {
-		for _, a := range candidates {
+	for _, some := range candidates {
+		for _, a := range some {
 			if a.matcher.Matches(event) {
 				list = append(list, a)
 			}
+		}
+	}
+	return list
+}
+
+// candidates gives the alarms that an event has to be compared with.
+func (w waiting) candidates(event *sdk.Event) (list [][]*alarm) {
+	var found []expected
+	look := func(key expected) {
+		if some := w[key]; len(some) > 0 && !slices.Contains(found, key) { // traits may come twice
+			found, list = append(found, key), append(list, some)
+		}
+	}
+	for _, eventType := range []string{event.EventType, ""} {
+		look(expected{eventType: eventType})
+		for i := range event.Traits {
+			look(expected{eventType, event.Traits[i].Name, judge.Text(event.Traits[i].Value)})
 		}
 	}
 	return list

@@ -1,6 +1,7 @@
 package evaluate
 
 import (
+	"maps"
 	"slices"
 
 	def "github.com/nephoscope/nepho/plugins/evaluator/definition"
@@ -16,6 +17,8 @@ type seriesIndex struct {
 	// names has the alarms whose series is not known, by the name that it has once it is
 	// there.
 	names map[sdk.SeriesName]watchers
+	// named is the most names since the map was made.
+	named int
 	// meters has the alarms that look at a meter of all resources that a search finds, and
 	// at expressions that name it.
 	meters map[string]*group
@@ -31,29 +34,47 @@ type seriesIndex struct {
 // group is alarms that depend on a meter, of whichever resource.
 type group struct{ alarms []*alarm }
 
-// watchers is alarms; most often it is one.
+// watchers is alarms; most often it is one, and there are as many as alarms: so it is
+// small.
 type watchers struct {
 	one  *alarm
-	more []*alarm
+	more *[]*alarm
+}
+
+// others are those but one.
+func (w watchers) others() []*alarm {
+	if w.more == nil {
+		return nil
+	}
+	return *w.more
+}
+
+func (w *watchers) setOthers(list []*alarm) {
+	if w.more = nil; len(list) > 0 {
+		w.more = &list
+	}
 }
 
 func (w watchers) with(a *alarm) watchers {
 	if w.one == nil {
 		w.one = a
-	} else if w.one != a && !slices.Contains(w.more, a) {
-		w.more = append(w.more, a)
+	} else if list := w.others(); w.one != a && !slices.Contains(list, a) {
+		w.setOthers(append(list, a))
 	}
 	return w
 }
 
 func (w watchers) without(a *alarm) watchers {
-	if i := slices.Index(w.more, a); i >= 0 {
-		w.more = slices.Delete(slices.Clone(w.more), i, i+1)
+	list := w.others()
+	if i := slices.Index(list, a); i >= 0 {
+		list = slices.Delete(slices.Clone(list), i, i+1)
+		w.setOthers(list)
 	}
 	if w.one == a {
 		w.one = nil
-		if n := len(w.more); n > 0 {
-			w.one, w.more = w.more[n-1], w.more[:n-1]
+		if n := len(list); n > 0 {
+			w.one = list[n-1]
+			w.setOthers(list[:n-1])
 		}
 	}
 	return w
@@ -63,7 +84,7 @@ func (w watchers) each(f func(*alarm)) {
 	if w.one != nil {
 		f(w.one)
 	}
-	for _, a := range w.more {
+	for _, a := range w.others() {
 		f(a)
 	}
 }
@@ -107,6 +128,7 @@ func (x *seriesIndex) add(a *alarm) {
 	for i := range a.leaves {
 		if name, ok := a.leaves[i].series(); ok {
 			put(x.names, name, x.names[name].with(a))
+			x.named = max(x.named, len(x.names))
 		}
 		if m := meter(a.leaves[i].rule); m != "" {
 			g := x.meters[m]
@@ -147,9 +169,21 @@ func (x *seriesIndex) remove(a *alarm) {
 func (x *seriesIndex) found(a *alarm, l *leaf, number uint64) {
 	if name, ok := l.series(); ok {
 		put(x.names, name, x.names[name].without(a))
+		x.shrink()
 	}
 	l.number = number
 	put(x.numbers, number, x.numbers[number].with(a))
+}
+
+// shrink gives the memory of names back that are known by now: after a start all are in
+// the map for a while, and a map never shrinks.
+func (x *seriesIndex) shrink() {
+	if x.named < 1024 || len(x.names) > x.named/8 {
+		return
+	}
+	names := make(map[sdk.SeriesName]watchers, len(x.names))
+	maps.Copy(names, x.names)
+	x.names, x.named = names, len(names)
 }
 
 // several notes which series a leaf looks at that may look at several.

@@ -112,6 +112,20 @@ func shellPattern(p string) *regexp.Regexp {
 	return re
 }
 
+// Key gives a trait and the text that it must have in each event that matches; both are
+// empty if the rule has no condition of that kind.
+func (m *Matcher) Key() (trait, text string) {
+	for i := range m.tests {
+		if t := &m.tests[i]; t.path == nil && t.op == "eq" && (t.kind == "" || t.kind == "string") {
+			return t.trait, t.text
+		}
+	}
+	return "", ""
+}
+
+// Text is a trait's value as conditions about texts see it.
+func Text(value any) string { return textOf(value) }
+
 // Matches reports whether an event is one that the rule waits for.
 func (m *Matcher) Matches(e *sdk.Event) bool {
 	if m.Type != "" && m.Type != e.EventType || m.pattern != nil && !m.pattern.MatchString(e.EventType) {
