@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"io"
 	"math"
 	"net/http/httptest"
@@ -10,7 +11,7 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/snappy"
-	"github.com/prometheus/prometheus/prompb"
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/nephoscope/nepho/aggregator/auth"
 	"github.com/nephoscope/nepho/aggregator/operations"
@@ -21,10 +22,7 @@ func TestRequestsAreLimited(t *testing.T) {
 	p := newPlane(t)
 	p.ask(204, "POST", "/v1/influxdb/query?q=create+database+db", nil)
 	id := p.metric("admin", "coarse")
-	samples, err := (&prompb.WriteRequest{Timeseries: []prompb.TimeSeries{{Samples: make([]prompb.Sample, maxPoints+4096)}}}).Marshal()
-	if err != nil {
-		t.Fatal(err)
-	}
+	samples := protowire.AppendBytes([]byte{tagSeries}, bytes.Repeat([]byte{tagSample, 0}, maxPoints+4096))
 	for name, c := range map[string]struct{ path, body string }{
 		"empty series of Prometheus":  {"/v1/prometheus/write", string(snappy.Encode(nil, []byte(strings.Repeat("\x0a\x00", maxSeries+1))))},
 		"empty samples of Prometheus": {"/v1/prometheus/write", string(snappy.Encode(nil, samples))},
@@ -32,7 +30,6 @@ func TestRequestsAreLimited(t *testing.T) {
 		"metrics in a batch":          {"/v1/batch/resources/metrics/measures", `{"r":{"":[]` + strings.Repeat(`,"":[]`, maxSeries) + "}}"},
 		"metrics in an odd batch":     {"/v1/batch/resources/metrics/measures", `{"r":{"\u0061":[]` + strings.Repeat(`,"":[]`, maxSeries) + "}}"},
 		"resources in a batch":        {"/v1/batch/resources/metrics/measures", `{"":{}` + strings.Repeat(`,"":{}`, maxSeries) + "}"},
-		"resources in an odd batch":   {"/v1/batch/resources/metrics/measures", `{"\u0061":{}` + strings.Repeat(`,"":{}`, maxSeries) + "}"},
 		"ids":                         {"/v1/aggregation/metric", "[0" + strings.Repeat(",0", maxValues) + "]"},
 		"a long name":                 {"/v1/metric", `{"name":"` + strings.Repeat("x", maxInput) + `"}`},
 		"values of a search":          {"/v1/search/resource/generic", `{"in":{"id":[0` + strings.Repeat(",0", maxValues) + "]}}"},
