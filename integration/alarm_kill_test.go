@@ -119,59 +119,67 @@ func (a *alarmAgent) awaitNothingOwed(t *testing.T) {
 // Changes by users are never lost, and the states follow the data, while both change.
 func TestAlarmsChangedWhileEvaluated(t *testing.T) {
 	t.Parallel()
-	const alarms, changes = 10, 100 // of each
+	const alarms, changes, rounds = 10, 80, 20
 	a := startAlarmAgent(t, "evaluation_interval = '24h'\n[[pollster.internal]]\ninterval = '1h'\nmeters = ['nepho.source.polls']\n")
 	a.policy(t)
 	metric := a.resource(t, "r", "p1", "m")["m"]
-	body := func(name string, n int) string {
-		return fmt.Sprintf(`{"name": %q, "description": "change %d", "severity": %q, "type": "gnocchi_resources_threshold", "state": %q, "gnocchi_resources_threshold_rule": %s}`,
-			name, n, []string{"low", "moderate", "critical"}[n%3], []string{"ok", "alarm"}[n%2], threshold("r", "m"))
+	states, severities := []string{"ok", "alarm"}, []string{"low", "moderate", "critical"}
+	body := func(i, n int) string {
+		return fmt.Sprintf(`{"name": "a%d", "description": "change %d", "severity": %q, "type": "gnocchi_resources_threshold", "state": %q, "gnocchi_resources_threshold_rule": %s}`,
+			i, n, severities[n%3], states[n%2], threshold("r", "m"))
 	}
 	ids := make([]string, alarms)
 	for i := range ids {
-		ids[i] = a.alarm(t, body(fmt.Sprint("a", i), 0))
+		ids[i] = a.alarm(t, body(i, 0))
+	}
+	flip := func(n int) {
+		points := fmt.Sprintf(`[{"timestamp": %q, "value": %d}]`, time.Now().UTC().Format(time.RFC3339Nano), 100*(n%2))
+		if code, text, err := boss.ask("POST", a.gnocchi+"/v1/metric/"+metric+"/measures", points); err != nil || code != http.StatusAccepted {
+			t.Errorf("points are answered with %d: %s %v", code, text, err)
+		}
+	}
+	change := func(i, n int) {
+		url := a.aodh + "/v2/alarms/" + ids[i]
+		if code, text, err := boss.ask("PUT", url, body(i, n)); err != nil || code != http.StatusOK {
+			t.Errorf("change %d is answered with %d: %s %v", n, code, text, err)
+		}
+		if n%10 == 0 {
+			if code, text, err := boss.ask("PUT", url+"/state", `"insufficient data"`); err != nil || code != http.StatusOK {
+				t.Errorf("a state is answered with %d: %s %v", code, text, err)
+			}
+		}
+		var got struct{ Description, Severity string }
+		code, text, err := boss.ask("GET", url, "")
+		if err != nil || code != http.StatusOK || json.Unmarshal([]byte(text), &got) != nil || got.Description != fmt.Sprint("change ", n) || got.Severity != severities[n%3] {
+			t.Errorf("after change %d: %d: %s %v", n, code, text, err)
+		}
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	var flips, users sync.WaitGroup
-	value := 0.0
 	flips.Go(func() {
-		for ctx.Err() == nil {
-			points := fmt.Sprintf(`[{"timestamp": %q, "value": %g}]`, time.Now().UTC().Format(time.RFC3339Nano), value)
-			if code, text, err := boss.ask("POST", a.gnocchi+"/v1/metric/"+metric+"/measures", points); err != nil || code != http.StatusAccepted {
-				t.Errorf("points are answered with %d: %s %v", code, text, err)
-				return
-			}
-			value = 100 - value
+		for n := 0; ctx.Err() == nil; n++ {
+			flip(n)
 		}
 	})
-	for i, id := range ids {
+	for i := range ids {
 		users.Go(func() {
-			for n := 1; n <= changes; n++ {
-				url, name := a.aodh+"/v2/alarms/"+id, fmt.Sprint("a", i)
-				if code, text, err := boss.ask("PUT", url, body(name, n)); err != nil || code != http.StatusOK {
-					t.Errorf("PUT: %d: %s %v", code, text, err)
-					return
-				}
-				if n%10 == 0 {
-					if code, text, err := boss.ask("PUT", url+"/state", `"insufficient data"`); err != nil || code != http.StatusOK {
-						t.Errorf("PUT of a state: %d: %s %v", code, text, err)
-						return
-					}
-				}
-				var got struct{ Description, Severity string }
-				code, text, err := boss.ask("GET", url, "")
-				if err != nil || code != http.StatusOK || json.Unmarshal([]byte(text), &got) != nil || got.Description != fmt.Sprint("change ", n) || got.Severity != []string{"low", "moderate", "critical"}[n%3] {
-					t.Errorf("after change %d: %d: %s %v", n, code, text, err)
-					return
-				}
+			for n := range changes {
+				change(i, n+1)
 			}
 		})
 	}
 	users.Wait()
 	stop()
 	flips.Wait()
-	for _, id := range ids {
-		a.awaitState(t, id, map[float64]string{100: "ok", 0: "alarm"}[value]) // value is the next one
+	for n := range rounds {
+		for i := range ids {
+			users.Go(func() { change(i, changes+n+1) })
+		}
+		flip(n)
+		users.Wait()
+		for _, id := range ids {
+			a.awaitState(t, id, states[n%2])
+		}
 	}
 	for i, id := range ids {
 		var list []line
@@ -182,7 +190,7 @@ func TestAlarmsChangedWhileEvaluated(t *testing.T) {
 				n++
 			}
 		}
-		if n != changes {
+		if n != changes+rounds {
 			t.Errorf("the history of alarm %d has %d changes", i, n)
 		}
 	}
