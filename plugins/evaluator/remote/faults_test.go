@@ -39,6 +39,9 @@ func TestDamagedMetric(t *testing.T) {
 		if r.URL.Path != "/v1/aggregates" || r.FormValue("start") != "2023-11-14T22:14:00.000000Z" || r.FormValue("granularity") != "60" {
 			t.Errorf("%s", r.URL)
 		}
+		if got := r.Header.Get("Accept"); got != "application/json" { // Gnocchi's errors are pages otherwise
+			t.Errorf("taken is %q", got)
+		}
 		if strings.Contains(body, bad) {
 			w.WriteHeader(http.StatusInternalServerError)
 			return

@@ -60,7 +60,7 @@ func (f *follower) run(ctx context.Context, yield func(*sdk.Advance) bool) error
 	silent := errors.New("the change feed has been silent for too long")
 	alarm := time.AfterFunc(quiet, func() { cancel(silent) })
 	defer alarm.Stop()
-	resp, err := f.g.server.open(ctx, request{method: http.MethodGet, path: "/v1/changes"})
+	resp, err := f.g.server.open(ctx, request{method: http.MethodGet, path: "/v1/changes", stream: true})
 	var failed *failure
 	if errors.As(err, &failed) {
 		switch failed.status {

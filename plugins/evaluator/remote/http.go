@@ -142,6 +142,7 @@ type request struct {
 	query        url.Values
 	kind         string // of the body
 	body         []byte
+	stream       bool // the answer is lines, which come when they come
 }
 
 // failure is an answer that is no success.
@@ -187,7 +188,11 @@ func (s *server) open(ctx context.Context, q request) (*http.Response, error) {
 		if q.kind != "" {
 			r.Header.Set("Content-Type", q.kind)
 		}
-		r.Header.Set("Accept", "application/json, */*")
+		// Gnocchi tells of errors in JSON only to those who take nothing else.
+		r.Header.Set("Accept", "application/json")
+		if q.stream {
+			r.Header.Set("Accept", "*/*")
+		}
 		r.Header.Set("User-Agent", "nepho")
 		if err := s.who.apply(ctx, r); err != nil {
 			return nil, err
