@@ -20,15 +20,12 @@ import (
 // What is small on the wire must not become more than the memory there is.
 func TestRequestsAreLimited(t *testing.T) {
 	p := newPlane(t)
-	p.ask(204, "POST", "/v1/influxdb/query?q=create+database+db", nil)
 	id := p.metric("admin", "coarse")
 	samples := protowire.AppendBytes([]byte{tagSeries}, bytes.Repeat([]byte{tagSample, 0}, maxPoints+4096))
 	for name, c := range map[string]struct{ path, body string }{
 		"empty series of Prometheus":  {"/v1/prometheus/write", string(snappy.Encode(nil, []byte(strings.Repeat("\x0a\x00", maxSeries+1))))},
 		"empty samples of Prometheus": {"/v1/prometheus/write", string(snappy.Encode(nil, samples))},
-		"fields of InfluxDB":          {"/v1/influxdb/write?db=db", "m,host=h a=1" + strings.Repeat(",a=1", maxSeries)},
 		"metrics in a batch":          {"/v1/batch/resources/metrics/measures", `{"r":{"":[]` + strings.Repeat(`,"":[]`, maxSeries) + "}}"},
-		"metrics in an odd batch":     {"/v1/batch/resources/metrics/measures", `{"r":{"\u0061":[]` + strings.Repeat(`,"":[]`, maxSeries) + "}}"},
 		"resources in a batch":        {"/v1/batch/resources/metrics/measures", `{"":{}` + strings.Repeat(`,"":{}`, maxSeries) + "}"},
 		"ids":                         {"/v1/aggregation/metric", "[0" + strings.Repeat(",0", maxValues) + "]"},
 		"a long name":                 {"/v1/metric", `{"name":"` + strings.Repeat("x", maxInput) + `"}`},
@@ -53,6 +50,28 @@ func TestRequestsAreLimited(t *testing.T) {
 	runtime.ReadMemStats(&after)
 	if n := after.TotalAlloc - before.TotalAlloc; n > uint64(10*len(body)) {
 		t.Errorf("%d bytes of body need %d", len(body), n)
+	}
+}
+
+// The limits hold for all who read points. These begin close to them.
+func TestReadersStopAtLimits(t *testing.T) {
+	for name, read := range map[string]func(p *posted) error{
+		"fields of InfluxDB": func(p *posted) error {
+			return (&lineReader{p: p, tag: "host", unit: 1}).read([]byte("m,host=h a=1,b=1"))
+		},
+		"metrics in an odd batch": func(p *posted) error {
+			return decodeMeasures([]byte(`{"r":{"\u0061":[],"b":[]}}`), measuresByName, time.Time{}, p)
+		},
+	} {
+		for free, code := range map[int]int{2: 0, 1: 413} {
+			got := 0
+			if e := refusal(read(&posted{ends: make([]int, maxSeries-free)})); e != nil {
+				got = e.Code
+			}
+			if got != code {
+				t.Errorf("%s: %d with room for %d", name, got, free)
+			}
+		}
 	}
 }
 
