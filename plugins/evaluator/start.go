@@ -129,7 +129,7 @@ func (e *evaluator) senders(who auth.Authenticator) (map[string]action.Sender, e
 func (e *evaluator) serve(ctx context.Context, who auth.Authenticator) (err error) {
 	o := api.Options{
 		Store: e.store, Evaluator: e.engine, Record: e.record, Owed: e.queue.Owed, Retry: e.queue.Retry, Log: e.log,
-		MaxActions: max(0, e.MaxActions), Limits: store.Limits{Project: e.ProjectQuota, User: e.UserQuota},
+		Action: e.queue.Supports, MaxActions: max(0, e.MaxActions), Limits: store.Limits{Project: e.ProjectQuota, User: e.UserQuota},
 		Web: web.Options{
 			Auth: who, Log: e.log, MaxBody: int64(e.MaxBody), Timeout: e.OperationTimeout, ProxyHeaders: e.ProxyHeaders,
 			URLPrefix: e.URLPrefix, CORSOrigins: e.CORSOrigins,

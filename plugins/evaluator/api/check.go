@@ -87,6 +87,12 @@ func (s *Server) checkActions(who asker, a *def.Alarm) error {
 			if web := strings.TrimPrefix(u.Scheme, "trust+"); (web == "http" || web == "https") && u.Host == "" {
 				return bad("Unable to parse action %s", action)
 			}
+			if s.o.Action == nil {
+				continue
+			}
+			if err := s.o.Action(u); err != nil {
+				return bad("Unsupported action %s: %v", action, err)
+			}
 		}
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/google/uuid"
@@ -44,6 +45,8 @@ type Options struct {
 	Owed   func(targets []string)
 	// Retry has the deliveries of a target tried again soon.
 	Retry func(target string)
+	// Action says why an action can't be done here, beyond its scheme; nil: all can.
+	Action func(u *url.URL) error
 	// MaxActions is the most actions of a state; 0: any number.
 	MaxActions int
 	// Limits are the most alarms of a project and a user that have no quota; below 0: any
