@@ -58,13 +58,19 @@ type intake struct {
 	batch   engine.Batch
 }
 
-// keepIntake is the longest body whose memory is kept for other requests.
-const keepIntake = 4 << 20
+// keepIntake is the longest body whose memory is kept for other requests, and keepPoints and
+// keepSeries how many points and series of one, in some MiB as well. Compressed bodies may
+// have more than their length says.
+const (
+	keepIntake = 4 << 20
+	keepPoints = keepIntake / 16
+	keepSeries = keepIntake / 64
+)
 
 func (d *dataPlane) intake() *intake { return d.intakes.Get().(*intake) }
 
 func (d *dataPlane) release(in *intake) {
-	if cap(in.body) > keepIntake || cap(in.posted.points) > keepIntake/pointSize || cap(in.posted.ends) > keepIntake/seriesSize {
+	if cap(in.body) > keepIntake || cap(in.posted.points) > keepPoints || cap(in.posted.ends) > keepSeries {
 		return
 	}
 	in.posted.reset()
