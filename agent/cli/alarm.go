@@ -22,6 +22,10 @@ The alarm plugin is asked through its HTTP API: at the address that the
 configuration's [[alarm.evaluator]] listens on, or at --url. Who asks is --user,
 or the one whose Keystone token is in NEPHO_TOKEN or OS_TOKEN.`
 
+const alarmListHelp = `
+Administrators see the alarms of all projects, others those of their own.
+`
+
 const alarmNameHelp = `
 ALARM is an id or a name.
 `
@@ -39,7 +43,7 @@ Aodh's API takes it.
 
 func alarmCommands() []command {
 	return []command{
-		{"list", "", "list alarms and their states", alarmHelp, (*App).alarmList, nil},
+		{"list", "", "list alarms and their states", alarmListHelp + alarmHelp, (*App).alarmList, nil},
 		{"show", "ALARM", "show an alarm", alarmNameHelp + alarmHelp, (*App).alarmShow, nil},
 		{"history", "ALARM", "show what happened to an alarm", alarmNameHelp + alarmHelp, (*App).alarmHistory, nil},
 		{"test", "ALARM", "show when an alarm would have fired", alarmTestHelp + alarmHelp, (*App).alarmTest, nil},
@@ -60,7 +64,6 @@ type alarmJSON struct {
 func (a *App) alarmList(flags *flag.FlagSet, args []string) int {
 	f := addFlagsOf(theAlarms, flags)
 	state := flags.String("state", "", "only those in this `state`: ok, alarm, \"insufficient data\"")
-	all := flags.Bool("all-projects", false, "those of all projects; for administrators")
 	limit := flags.Int("limit", 1000, "`number` at most")
 	if _, code, done := a.parse(flags, args, 0); done {
 		return code
@@ -69,20 +72,12 @@ func (a *App) alarmList(flags *flag.FlagSet, args []string) int {
 	if !ok {
 		return exitFailed
 	}
-	query := url.Values{"limit": {fmt.Sprint(*limit)}}
-	with := func(field, value string) {
-		query.Add("q.field", field)
-		query.Add("q.op", "eq")
-		query.Add("q.value", value)
-	}
+	query := map[string]any{"limit": *limit, "orderby": `[{"name": "asc"}]`}
 	if *state != "" {
-		with("state", *state)
-	}
-	if *all {
-		with("all_projects", "true")
+		query["filter"] = fmt.Sprintf(`{"=": {"state": %s}}`, quote(*state))
 	}
 	var list []json.RawMessage
-	if _, _, err := c.do(http.MethodGet, "/v2/alarms", query, nil, &list); err != nil {
+	if _, _, err := c.do(http.MethodPost, "/v2/query/alarms", nil, query, &list); err != nil {
 		return c.fail(err)
 	}
 	return table(c, list, f.json, "ID\tNAME\tTYPE\tSTATE\tSINCE\tSEVERITY\tENABLED", func(m alarmJSON) []string {
