@@ -178,7 +178,7 @@ func (s *Server) createMetric(w http.ResponseWriter, r *http.Request) error {
 	o.resourceID(created[0])
 	o.text("archive_policy_name", created[0].Policy)
 	o.end()
-	w.Header().Set("Location", s.link(r, "v1", "metric", created[0].ID.String()))
+	w.Header().Set("Location", s.mount.Link(r, "v1", "metric", created[0].ID.String()))
 	return writeBytes(w, http.StatusCreated, o.b)
 }
 

@@ -60,7 +60,7 @@ func (k named[T]) post(s *Server, w http.ResponseWriter, r *http.Request) error 
 	if err != nil {
 		return err
 	}
-	w.Header().Set("Location", s.link(r, "v1", k.path, name))
+	w.Header().Set("Location", s.mount.Link(r, "v1", k.path, name))
 	return writeJSON(w, http.StatusCreated, k.view(thing))
 }
 

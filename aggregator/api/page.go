@@ -72,5 +72,5 @@ func (s *Server) linkNext(w http.ResponseWriter, r *http.Request, q query, p ind
 	values.Set("limit", strconv.Itoa(p.Limit))
 	values.Set("marker", marker)
 	values["sort"] = q.sort(order)
-	w.Header().Set("Link", "<"+s.base(r)+r.URL.EscapedPath()+"?"+values.Encode()+`>; rel="next"`)
+	w.Header().Set("Link", "<"+s.mount.Base(r)+r.URL.EscapedPath()+"?"+values.Encode()+`>; rel="next"`)
 }

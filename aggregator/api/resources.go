@@ -32,7 +32,7 @@ func (s *Server) listResourceTypes(w http.ResponseWriter, r *http.Request) error
 	}
 	links := make(map[string]string, len(types))
 	for _, t := range types {
-		links[t.Name] = s.link(r, "v1", "resource", t.Name)
+		links[t.Name] = s.mount.Link(r, "v1", "resource", t.Name)
 	}
 	return writeJSON(w, http.StatusOK, links)
 }
@@ -237,7 +237,7 @@ func (s *Server) createResource(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return refusedMetrics(err)
 	}
-	w.Header().Set("Location", s.link(r, "v1", "resource", t.Name, created.ID.String()))
+	w.Header().Set("Location", s.mount.Link(r, "v1", "resource", t.Name, created.ID.String()))
 	return writeResource(w, http.StatusCreated, created)
 }
 

@@ -34,18 +34,18 @@ func (s *Server) versions(w http.ResponseWriter, r *http.Request) error {
 		ID: "v1.0", Status: "CURRENT",
 		// When Gnocchi's version 1 was last changed.
 		Updated: "2015-03-19",
-		Links:   []apiLink{{"self", s.link(r, "v1") + "/"}},
+		Links:   []apiLink{{"self", s.mount.Link(r, "v1") + "/"}},
 	}}})
 }
 
 // contents lists what is under /v1.
 func (s *Server) contents(w http.ResponseWriter, r *http.Request) error {
-	links := []apiLink{{"self", s.link(r, "v1")}}
+	links := []apiLink{{"self", s.mount.Link(r, "v1")}}
 	for _, name := range []string{
 		"aggregates", "aggregation", "archive_policy", "archive_policy_rule", "batch", "capabilities",
 		"influxdb", "metric", "resource", "resource_type", "search", "status",
 	} {
-		links = append(links, apiLink{name, s.link(r, "v1", name)})
+		links = append(links, apiLink{name, s.mount.Link(r, "v1", name)})
 	}
 	return writeJSON(w, http.StatusOK, struct {
 		Version string    `json:"version"`

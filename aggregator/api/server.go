@@ -77,15 +77,13 @@ func (o *Options) setDefaults() {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	if o.URLPrefix = strings.Trim(o.URLPrefix, "/"); o.URLPrefix != "" {
-		o.URLPrefix = "/" + o.URLPrefix
-	}
 }
 
 // Server answers requests. It is an [http.Handler] that may be called
 // concurrently.
 type Server struct {
 	o      Options
+	mount  *web.Mount
 	mux    *http.ServeMux
 	work   work
 	ending chan struct{}             // closed when answers without end have to end
@@ -95,7 +93,7 @@ type Server struct {
 // New makes a server.
 func New(o Options) *Server {
 	o.setDefaults()
-	s := &Server{o: o, mux: http.NewServeMux(), ending: make(chan struct{}), routed: map[string]*resourceRoute{}}
+	s := &Server{o: o, mount: web.NewMount(o.URLPrefix, o.ProxyHeaders, o.CORSOrigins), mux: http.NewServeMux(), ending: make(chan struct{}), routed: map[string]*resourceRoute{}}
 	s.work.most = max(minWork, 4*o.MaxBody)
 	s.routes()
 	// Paths that no pattern matches.
@@ -203,7 +201,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// ends it, too, and would say that the client is gone. Not every writer can do this, and
 	// those that can't are not on a network.
 	_ = http.NewResponseController(a).SetReadDeadline(time.Now().Add(s.o.OperationTimeout + grace))
-	s.allowOrigin(a, r)
+	s.mount.AllowOrigin(a, r)
 	if r.Method == http.MethodOptions {
 		return // 200, whatever it is for
 	}
@@ -213,7 +211,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if path.Path == "/v1" {
-		a.Header().Set("Location", s.link(r, "v1")+"/")
+		a.Header().Set("Location", s.mount.Link(r, "v1")+"/")
 		a.WriteHeader(http.StatusFound)
 		return
 	}

@@ -15,9 +15,9 @@ const (
 // corsMethods are the methods that pages of other origins may use.
 var corsMethods = []string{"DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"}
 
-// allowOrigin adds the headers that let pages of allowed origins ask.
-func (s *Site) allowOrigin(w http.ResponseWriter, r *http.Request) {
-	if len(s.o.CORSOrigins) == 0 {
+// AllowOrigin adds the headers that let pages of allowed origins ask.
+func (m *Mount) AllowOrigin(w http.ResponseWriter, r *http.Request) {
+	if len(m.origins) == 0 {
 		return
 	}
 	h := w.Header()
@@ -26,10 +26,10 @@ func (s *Site) allowOrigin(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case origin == "":
 		return
-	case slices.Contains(s.o.CORSOrigins, origin):
+	case slices.Contains(m.origins, origin):
 		h.Set("Access-Control-Allow-Origin", origin)
 		h.Set("Access-Control-Allow-Credentials", "true")
-	case slices.Contains(s.o.CORSOrigins, "*"):
+	case slices.Contains(m.origins, "*"):
 		h.Set("Access-Control-Allow-Origin", "*")
 	default:
 		return

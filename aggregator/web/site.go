@@ -49,6 +49,7 @@ func (e *Error) Error() string { return e.Text }
 // Site answers requests by its routes. It is an [http.Handler] that may be called
 // concurrently once all routes are there.
 type Site struct {
+	*Mount
 	o      Options
 	mux    *http.ServeMux
 	routes map[string]*route // by the pattern of the path
@@ -56,10 +57,7 @@ type Site struct {
 
 // New makes a site without routes.
 func New(o Options) *Site {
-	if o.URLPrefix = strings.Trim(o.URLPrefix, "/"); o.URLPrefix != "" {
-		o.URLPrefix = "/" + o.URLPrefix
-	}
-	s := &Site{o: o, mux: http.NewServeMux(), routes: map[string]*route{}}
+	s := &Site{Mount: NewMount(o.URLPrefix, o.ProxyHeaders, o.CORSOrigins), o: o, mux: http.NewServeMux(), routes: map[string]*route{}}
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { s.o.Fail(w, r, errNothing) })
 	return s
 }
@@ -127,11 +125,11 @@ func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// server waits for it. A little later than the context ends, because the end of reading
 	// ends it, too, and would say that the client is gone.
 	readUntil(a, time.Now().Add(s.o.Timeout+grace))
-	s.allowOrigin(a, r)
+	s.AllowOrigin(a, r)
 	if r.Method == http.MethodOptions {
 		return // 200, whatever it is for
 	}
-	path, inside := s.inside(r)
+	path, inside := s.Inside(r)
 	if !inside {
 		s.o.Fail(a, r, errNothing)
 		return

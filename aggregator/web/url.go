@@ -6,19 +6,34 @@ import (
 	"strings"
 )
 
-// inside is the URL of a request without the prefix of the API and without a slash
+// Mount is where an API is, and who may ask it from elsewhere.
+type Mount struct {
+	prefix       string // with a slash at its beginning and none at its end, or ""
+	proxyHeaders bool
+	origins      []string
+}
+
+// NewMount makes a mount: see [Options].
+func NewMount(prefix string, proxyHeaders bool, origins []string) *Mount {
+	if prefix = strings.Trim(prefix, "/"); prefix != "" {
+		prefix = "/" + prefix
+	}
+	return &Mount{prefix, proxyHeaders, origins}
+}
+
+// Inside is the URL of a request without the prefix of the API and without a slash
 // at its end, or false if it is not under the prefix.
-func (s *Site) inside(r *http.Request) (*url.URL, bool) {
+func (m *Mount) Inside(r *http.Request) (*url.URL, bool) {
 	u := *r.URL
 	escaped := u.EscapedPath()
-	if s.o.URLPrefix != "" {
-		rest, ok := strings.CutPrefix(escaped, s.o.URLPrefix)
+	if m.prefix != "" {
+		rest, ok := strings.CutPrefix(escaped, m.prefix)
 		if !ok || rest != "" && rest[0] != '/' {
 			return nil, false
 		}
 		escaped = rest
 	}
-	// Clients put paths together carelessly: aodhclient asks for /v2/capabilities/.
+	// Clients put paths together carelessly: gnocchiclient asks for //v1/archive_policy.
 	for strings.Contains(escaped, "//") {
 		escaped = strings.ReplaceAll(escaped, "//", "/")
 	}
@@ -35,9 +50,9 @@ func (s *Site) inside(r *http.Request) (*url.URL, bool) {
 }
 
 // Link is the absolute URL of a path of the API, given as its unescaped parts.
-func (s *Site) Link(r *http.Request, parts ...string) string {
+func (m *Mount) Link(r *http.Request, parts ...string) string {
 	var b strings.Builder
-	b.WriteString(s.Base(r))
+	b.WriteString(m.Base(r))
 	for _, part := range parts {
 		b.WriteByte('/')
 		b.WriteString(url.PathEscape(part))
@@ -46,12 +61,12 @@ func (s *Site) Link(r *http.Request, parts ...string) string {
 }
 
 // Base is the URL under which the client sees the API, without a slash at its end.
-func (s *Site) Base(r *http.Request) string {
-	scheme, host, prefix := "http", r.Host, s.o.URLPrefix
+func (m *Mount) Base(r *http.Request) string {
+	scheme, host, prefix := "http", r.Host, m.prefix
 	if r.TLS != nil {
 		scheme = "https"
 	}
-	if s.o.ProxyHeaders {
+	if m.proxyHeaders {
 		f := forwardedBy(r.Header)
 		if f.scheme == "http" || f.scheme == "https" {
 			scheme = f.scheme
@@ -60,7 +75,7 @@ func (s *Site) Base(r *http.Request) string {
 			host = f.host
 		}
 		if isPlain(f.prefix) {
-			prefix = f.prefix + s.o.URLPrefix
+			prefix = f.prefix + m.prefix
 		}
 	}
 	return scheme + "://" + host + prefix
