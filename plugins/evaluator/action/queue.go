@@ -181,8 +181,8 @@ func (q *Queue) Failing() map[string]time.Time {
 const (
 	// read is how many deliveries are read at once.
 	read = 32
-	// fresh is how long what was read is taken for what is still owed: alarms may be
-	// deleted, and are not to fire then.
+	// fresh is how long what was read is taken for what is still owed: another node may
+	// delete alarms, which are not to fire then. Of deletions here the store tells.
 	fresh = 100 * time.Millisecond
 	// lingering is how long a worker waits for more.
 	lingering = 5 * time.Second
@@ -191,6 +191,7 @@ const (
 // serve does what is owed to a target, until there has been nothing for a while.
 func (q *Queue) serve(ctx context.Context, w *worker) {
 	for ctx.Err() == nil {
+		deletions := q.o.Store.Deletions() // before reading, so that none is missed
 		list, err := q.o.Store.Owed(ctx, w.target, 0, read)
 		if err != nil {
 			q.await(ctx, w, time.Second)
@@ -210,8 +211,14 @@ func (q *Queue) serve(ctx context.Context, w *worker) {
 			continue
 		}
 		began := time.Now()
+		owed := func(d *store.Delivery) (bool, error) {
+			if time.Since(began) <= fresh && q.o.Store.Deletions() == deletions {
+				return true, nil
+			}
+			return q.o.Store.StillOwed(ctx, d.Ref)
+		}
 		for _, d := range list {
-			if time.Since(began) > fresh || !q.do(ctx, w, d) {
+			if !q.do(ctx, w, d, owed) {
 				break
 			}
 		}
@@ -232,9 +239,9 @@ func (q *Queue) await(ctx context.Context, w *worker, most time.Duration) bool {
 	}
 }
 
-// do tries a delivery. It reports whether that is over; if not, it has waited for the
-// next attempt.
-func (q *Queue) do(ctx context.Context, w *worker, d *store.Delivery) bool {
+// do tries a delivery if it is still owed when its turn comes. It reports whether that is
+// over; if not, it has waited for the next attempt.
+func (q *Queue) do(ctx context.Context, w *worker, d *store.Delivery, owed func(*store.Delivery) (bool, error)) bool {
 	slots := q.quick
 	if !w.failing.IsZero() {
 		slots = q.slow
@@ -244,8 +251,17 @@ func (q *Queue) do(ctx context.Context, w *worker, d *store.Delivery) bool {
 	case <-ctx.Done():
 		return false
 	}
-	err := q.attempt(ctx, d)
+	is, err := owed(d)
+	if is {
+		err = q.attempt(ctx, d)
+	}
 	<-slots
+	if !is {
+		if err != nil { // nobody knows
+			q.await(ctx, w, time.Second)
+		}
+		return err == nil
+	}
 	if err != nil && ctx.Err() != nil {
 		return false
 	}

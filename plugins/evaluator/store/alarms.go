@@ -201,7 +201,7 @@ func (s *Store) SetState(ctx context.Context, id uuid.UUID, status *def.Status, 
 // Delete deletes an alarm and what it still owes. Its history stays, with the change,
 // until that is expired.
 func (s *Store) Delete(ctx context.Context, id uuid.UUID, c *Change) error {
-	return s.change(ctx, func(ctx context.Context, db *database.Session) error {
+	err := s.change(ctx, func(ctx context.Context, db *database.Session) error {
 		var a def.Alarm
 		found, err := db.One(ctx, "SELECT project, owner FROM alarm WHERE id = ?"+db.ForUpdate(), []any{db.UUID(id)}, &a.Project, &a.User)
 		if err != nil {
@@ -221,7 +221,15 @@ func (s *Store) Delete(ctx context.Context, id uuid.UUID, c *Change) error {
 		}
 		return record(ctx, db, c)
 	})
+	if err == nil {
+		s.deletions.Add(1)
+	}
+	return err
 }
+
+// Deletions is how many alarms were deleted here since the store was opened. While it stays
+// the same, deliveries that were read are still owed.
+func (s *Store) Deletions() int64 { return s.deletions.Load() }
 
 // Alarm gives an alarm, or [ErrNotFound].
 func (s *Store) Alarm(ctx context.Context, id uuid.UUID) (a *Alarm, err error) {

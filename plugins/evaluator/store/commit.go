@@ -160,6 +160,17 @@ func (s *Store) Owed(ctx context.Context, target string, after int64, limit int)
 	return list, err
 }
 
+// StillOwed reports whether a delivery is still to be done: it is not if it was done, given
+// up, or its alarm was deleted.
+func (s *Store) StillOwed(ctx context.Context, ref int64) (owed bool, err error) {
+	err = s.db.Read(ctx, func(db *database.Session) error {
+		var one int
+		owed, err = db.One(ctx, "SELECT 1 FROM alarm_delivery WHERE ref = ? AND dead = 0", []any{ref}, &one)
+		return err
+	})
+	return owed, err
+}
+
 // ofProject selects the rows of a project; nil: all.
 func ofProject(project *string) (condition string, args []any) {
 	if project == nil {

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -42,6 +43,8 @@ type Store struct {
 	writes chan *write
 	done   chan struct{} // closed when nothing writes any more
 	stop   context.CancelFunc
+
+	deletions atomic.Int64
 }
 
 // Errors of changes.
