@@ -51,6 +51,8 @@ func scenarios() []scenario {
 		{"queries", "the aggregator: answers, of one metric and of many", queries},
 		{"sizes", "the aggregator: bytes of stored windows", sizes},
 		{"alarms", "alarms on as many metrics: made, looked at, and told", alarms},
+		{"alarms_many", "100,000 alarms made, a million held", alarmsMany},
+		{"alarm_events", "event alarms: from a message to a webhook, and from a change to a file", alarmEvents},
 		{"restarts", "the aggregator: memory, and restart with an hour of log", restarts},
 	}
 }
