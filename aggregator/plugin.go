@@ -9,13 +9,11 @@ package aggregator
 import (
 	_ "embed"
 	"errors"
-	"fmt"
 	"net/url"
 	"path/filepath"
 	"strings"
 	"time"
 
-	"github.com/nephoscope/nepho/aggregator/auth"
 	"github.com/nephoscope/nepho/aggregator/definitions"
 	"github.com/nephoscope/nepho/aggregator/web"
 	"github.com/nephoscope/nepho/sdk"
@@ -54,24 +52,13 @@ type options struct {
 	CacheResources int `toml:"cache_resources" default:"100000" min:"100" max:"100000000" doc:"Resources of samples that are remembered, so that they cost the index nothing."`
 	CacheMetrics   int `toml:"cache_metrics" default:"1000000" min:"1000" max:"1000000000" doc:"Metrics of which the index holds in memory what writes need."`
 
-	Listen      string `toml:"listen" default:"127.0.0.1:8041" doc:"Host and port of the HTTP API; empty for none."`
-	Unprotected bool   `toml:"unprotected" doc:"Listen on other addresses than loopback although anybody may do anything: with auth none, and with auth basic without users."`
-	auth.Options
-	URLPrefix        string        `toml:"url_prefix" doc:"Path below which the API is, such as /metric; the root if empty."`
-	MaxLimit         int           `toml:"max_limit" default:"1000" min:"1" max:"1000000" doc:"Most entries of a list in one answer, and how many without a limit."`
-	MaxBody          config.Size   `toml:"max_body" default:"64MiB" min:"1KiB" max:"1GiB" doc:"Longest body of a request, after decompression."`
-	OperationTimeout time.Duration `toml:"operation_timeout" default:"10s" min:"100ms" doc:"Most time of a request."`
-	ProxyHeaders     bool          `toml:"proxy_headers" doc:"Believe the headers Forwarded and X-Forwarded-*, which a proxy in front sets."`
-	CORSOrigins      []string      `toml:"cors_origins" doc:"Origins whose web pages may use the API, such as https://grafana.example.com; * is all."`
+	Listen string `toml:"listen" default:"127.0.0.1:8041" doc:"Host and port of the HTTP API; empty for none."`
+	web.Serving
+	MaxLimit int         `toml:"max_limit" default:"1000" min:"1" max:"1000000" doc:"Most entries of a list in one answer, and how many without a limit."`
+	MaxBody  config.Size `toml:"max_body" default:"64MiB" min:"1KiB" max:"1GiB" doc:"Longest body of a request, after decompression."`
 
-	TLS    tlsOptions    `toml:"tls" doc:"For https."`
 	PromQL promqlOptions `toml:"promql" doc:"Limits of Prometheus's query API."`
 	S3     *s3Options    `toml:"s3" doc:"Keep blocks in a bucket instead of in path, and ship the log and the index to it."`
-}
-
-type tlsOptions struct {
-	Cert string `toml:"cert" doc:"PEM file with the certificate of the API and those that vouch for it; the API is https then."`
-	Key  string `toml:"key" doc:"PEM file with the certificate's key."`
 }
 
 type promqlOptions struct {
@@ -119,24 +106,8 @@ func (s *store) Validate() error {
 	if strings.Contains(s.Creator, "/") {
 		wrong("creator", "must have no slash")
 	}
-	errs = append(errs, s.Options.Validate(), web.CheckListen(s.Listen, s.Open(), s.Unprotected), s.TLS.Validate())
-	if strings.ContainsAny(s.URLPrefix, "?#{} ") {
-		wrong("url_prefix", "is no path such as /metric")
-	}
-	for i, o := range s.CORSOrigins {
-		if u, err := url.Parse(o); o != "*" && (err != nil || u.Host == "" || u.Path != "" || u.Scheme != "http" && u.Scheme != "https") {
-			wrong(fmt.Sprintf("cors_origins[%d]", i), "%q is no origin such as https://grafana.example.com", o)
-		}
-	}
+	errs = append(errs, s.Check(s.Listen))
 	return errors.Join(errs...)
-}
-
-// Validate implements the check of options.
-func (t *tlsOptions) Validate() error {
-	if (t.Cert == "") != (t.Key == "") {
-		return errors.New("cert and key belong together")
-	}
-	return nil
 }
 
 // Validate implements the check of options.

@@ -97,7 +97,7 @@ func TestOptions(t *testing.T) {
 	f("auth = 'keystone'", "test.toml:1:1: keystone.auth_url: auth keystone needs the URL of Keystone, such as https://keystone:5000/v3\ntest.toml:1:1: keystone.username: auth keystone needs a service user, or an application credential")
 	f("tls = { cert = '/x' }", "test.toml:1:1: tls: cert and key belong together")
 	f("cors_origins = ['*', 'grafana']", `test.toml:1:22: cors_origins[1]: "grafana" is no origin such as https://grafana.example.com`)
-	f("url_prefix = '/a b'", "test.toml:1:1: url_prefix: is no path such as /metric")
+	f("url_prefix = '/a b'", "test.toml:1:1: url_prefix: is no path such as /telemetry")
 	f("checkpoint = '1ms'", `test.toml:1:1: checkpoint: "1ms" is out of range, allowed are 1s to 24h`)
 	f("[s3]\nendpoint = 's3'\nbucket = 'b'\naccess_key = 'x'", "test.toml:2:1: s3.endpoint: is no URL such as https://s3.example.com; keys belong to access_key and secret_key\ntest.toml:1:1: s3: access_key and secret_key belong together")
 	f("definitions = ['shipped', '/nowhere.toml']", "test.toml:1:1: definitions: /nowhere.toml: cannot read the definitions: open /nowhere.toml: no such file or directory")

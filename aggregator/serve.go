@@ -8,13 +8,12 @@ import (
 	"github.com/nephoscope/nepho/aggregator/api"
 	"github.com/nephoscope/nepho/aggregator/auth"
 	"github.com/nephoscope/nepho/aggregator/promql"
-	"github.com/nephoscope/nepho/aggregator/web"
 )
 
 // serve begins to serve the HTTP APIs.
 func (s *store) serve(ctx context.Context, who auth.Authenticator) error {
 	handler, endStreams := s.handler(who)
-	server, err := web.Listen(ctx, "the HTTP API", s.Listen, s.TLS.Cert, s.TLS.Key, handler, s.log)
+	server, err := s.Serve(ctx, "the HTTP API", s.Listen, handler, s.log)
 	if err != nil {
 		return err
 	}

@@ -82,10 +82,10 @@ func (s *Server) Stop(ctx context.Context) error {
 	return err
 }
 
-// CheckListen sees to it that what anybody may do anybody must be on this machine for:
+// checkListen sees to it that what anybody may do anybody must be on this machine for:
 // open says that no identity is asked for, unprotected that the operator wants that. It
 // is for the option listen.
-func CheckListen(address string, open, unprotected bool) error {
+func checkListen(address string, open, unprotected bool) error {
 	if address == "" {
 		return nil
 	}

@@ -336,7 +336,7 @@ func TestListenTellsWhatIsWrong(t *testing.T) {
 	}
 }
 
-func TestCheckListen(t *testing.T) {
+func TestListenAddress(t *testing.T) {
 	for _, c := range []struct {
 		address           string
 		open, unprotected bool
@@ -347,7 +347,7 @@ func TestCheckListen(t *testing.T) {
 		{"0.0.0.0:1", true, false, "could do anything"}, {":1", true, false, "could do anything"}, {"host:1", true, false, "could do anything"},
 		{"127.0.0.1", false, false, "is not like"}, {"127.0.0.1:", false, false, "is not like"},
 	} {
-		err := CheckListen(c.address, c.open, c.unprotected)
+		err := checkListen(c.address, c.open, c.unprotected)
 		if (err != nil) != (c.want != "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%+v: %v", c, err)
 		}

@@ -8,11 +8,8 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
-	"net/url"
-	"strings"
 	"time"
 
-	"github.com/nephoscope/nepho/aggregator/auth"
 	"github.com/nephoscope/nepho/aggregator/database"
 	"github.com/nephoscope/nepho/aggregator/web"
 	"github.com/nephoscope/nepho/plugins/evaluator/action"
@@ -56,15 +53,9 @@ type options struct {
 	Targets []action.Target    `toml:"target" doc:"Webhooks that are reached in another way than the others, by the beginning of their URL."`
 	SMTP    action.MailOptions `toml:"smtp" doc:"Server for actions mailto."`
 
-	Listen      string `toml:"listen" default:"127.0.0.1:8042" doc:"Host and port of the HTTP API; empty for none."`
-	Unprotected bool   `toml:"unprotected" doc:"Listen on other addresses than loopback although anybody may do anything: with auth none, and with auth basic without users."`
-	auth.Options
-	URLPrefix        string        `toml:"url_prefix" doc:"Path below which the API is, such as /alarming; the root if empty."`
-	MaxBody          config.Size   `toml:"max_body" default:"1MiB" min:"1KiB" max:"1GiB" doc:"Longest body of a request."`
-	OperationTimeout time.Duration `toml:"operation_timeout" default:"10s" min:"100ms" doc:"Most time of a request."`
-	ProxyHeaders     bool          `toml:"proxy_headers" doc:"Believe the headers Forwarded and X-Forwarded-*, which a proxy in front sets."`
-	CORSOrigins      []string      `toml:"cors_origins" doc:"Origins whose web pages may use the API, such as https://dashboard.example.com; * is all."`
-	TLS              tlsOptions    `toml:"tls" doc:"For https."`
+	Listen string `toml:"listen" default:"127.0.0.1:8042" doc:"Host and port of the HTTP API; empty for none."`
+	web.Serving
+	MaxBody config.Size `toml:"max_body" default:"1MiB" min:"1KiB" max:"1GiB" doc:"Longest body of a request."`
 }
 
 type actionOptions struct {
@@ -76,11 +67,6 @@ type actionOptions struct {
 	GiveUp   time.Duration `toml:"give_up" default:"24h" min:"1s" doc:"Age at which what can't be delivered is put aside."`
 }
 
-type tlsOptions struct {
-	Cert string `toml:"cert" doc:"PEM file with the certificate of the API and those that vouch for it; the API is https then."`
-	Key  string `toml:"key" doc:"PEM file with the certificate's key."`
-}
-
 // Validate implements the check of options.
 func (e *evaluator) Validate() error {
 	var errs []error
@@ -90,18 +76,7 @@ func (e *evaluator) Validate() error {
 	if err := database.CheckURL(e.Database); err != nil {
 		wrong("database", "%w", err)
 	}
-	errs = append(errs, e.Options.Validate(), web.CheckListen(e.Listen, e.Options.Open(), e.Unprotected))
-	if strings.ContainsAny(e.URLPrefix, "?#{} ") {
-		wrong("url_prefix", "is no path such as /alarming")
-	}
-	for i, o := range e.CORSOrigins {
-		if u, err := url.Parse(o); o != "*" && (err != nil || u.Host == "" || u.Path != "" || u.Scheme != "http" && u.Scheme != "https") {
-			wrong(fmt.Sprintf("cors_origins[%d]", i), "%q is no origin such as https://dashboard.example.com", o)
-		}
-	}
-	if (e.TLS.Cert == "") != (e.TLS.Key == "") {
-		wrong("tls", "cert and key belong together")
-	}
+	errs = append(errs, e.Check(e.Listen))
 	errs = append(errs, e.SMTP.Validate())
 	errs = append(errs, e.checkRemotes()...)
 	if e.Actions.RetryMax < e.Actions.RetryMin {

@@ -130,16 +130,13 @@ func (e *evaluator) serve(ctx context.Context, who auth.Authenticator) (err erro
 	o := api.Options{
 		Store: e.store, Evaluator: e.engine, Record: e.record, Owed: e.queue.Owed, Retry: e.queue.Retry, Log: e.log,
 		Action: e.queue.Supports, MaxActions: max(0, e.MaxActions), Limits: store.Limits{Project: e.ProjectQuota, User: e.UserQuota},
-		Web: web.Options{
-			Auth: who, Log: e.log, MaxBody: int64(e.MaxBody), Timeout: e.OperationTimeout, ProxyHeaders: e.ProxyHeaders,
-			URLPrefix: e.URLPrefix, CORSOrigins: e.CORSOrigins,
-		},
+		Web: e.Site(who, e.MaxBody, e.log),
 	}
 	if e.trusts != nil {
 		o.Trusts = e.trusts
 	}
 	h := api.New(o)
-	e.server, err = web.Listen(ctx, "the API of alarms", e.Listen, e.TLS.Cert, e.TLS.Key, h, e.log)
+	e.server, err = e.Serve(ctx, "the API of alarms", e.Listen, h, e.log)
 	return err
 }
 

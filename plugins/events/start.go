@@ -69,12 +69,9 @@ func (s *storage) Start(ctx context.Context, env sdk.Env) (err error) {
 func (s *storage) serve(ctx context.Context, who auth.Authenticator) (err error) {
 	h := api.New(api.Options{
 		Store: s.store, DefaultLimit: s.DefaultLimit,
-		Web: web.Options{
-			Auth: who, Log: s.log, MaxBody: int64(s.MaxBody), Timeout: s.OperationTimeout,
-			ProxyHeaders: s.ProxyHeaders, URLPrefix: s.URLPrefix, CORSOrigins: s.CORSOrigins,
-		},
+		Web: s.Site(who, s.MaxBody, s.log),
 	})
-	s.server, err = web.Listen(ctx, "the API of events", s.Listen, s.TLS.Cert, s.TLS.Key, h, s.log)
+	s.server, err = s.Serve(ctx, "the API of events", s.Listen, h, s.log)
 	return err
 }
 
