@@ -13,6 +13,7 @@ qemu-system-x86        /usr/bin/qemu-system-x86_64
 qemu-utils             /usr/bin/qemu-img
 influxdb               /usr/bin/influxd
 victoria-metrics       /usr/bin/victoria-metrics
+prometheus             /usr/bin/prometheus
 postgresql-15          /usr/lib/postgresql/15/bin/postgres
 python3-grpcio         /usr/lib/python3/dist-packages/grpc/__init__.py
 python3-gnocchiclient  /usr/bin/gnocchi

@@ -1,6 +1,7 @@
 // Package parts starts the real programs that Nepho's tests talk to: RabbitMQ,
 // libvirtd with its test driver and with QEMU guests, InfluxDB 1.x,
-// VictoriaMetrics, PostgreSQL, Keystone, and the S3 servers versitygw and MinIO.
+// VictoriaMetrics, Prometheus, PostgreSQL, Gnocchi, Keystone, and the S3 servers
+// versitygw and MinIO.
 //
 // Each function starts a private copy in its own directory, on its own ports of
 // 127.0.0.1, waits until it answers, and ends it when the test ends. Several
