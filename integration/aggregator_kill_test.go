@@ -88,9 +88,12 @@ func startWriters(t *testing.T, g *aggregator, n int, series []*series) *writers
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	all := &writers{t: t, stop: stop, errs: make([]error, n)}
+	// However many requests there are, at 20 s each, they don't reach the future, which is
+	// refused.
+	begin := yesterday().Add(-100 * 24 * time.Hour)
 	for i := range n {
 		w := &writer{
-			g: g, series: series[i*len(series)/n : (i+1)*len(series)/n], now: yesterday(),
+			g: g, series: series[i*len(series)/n : (i+1)*len(series)/n], now: begin,
 			random: rand.New(rand.NewPCG(uint64(i), 1)), acks: &all.acks,
 		}
 		all.all = append(all.all, w)
