@@ -118,6 +118,7 @@ func (e *evaluator) senders(who auth.Authenticator) (map[string]action.Sender, e
 			e.trusts = action.NewTrusts(k, e.Keystone)
 			trusting := action.TrustHTTP{HTTP: e.http, Trusts: e.trusts}
 			list["trust+http"], list["trust+https"] = trusting, trusting
+			list["trust"] = action.Untrust{Store: e.store, Trusts: e.trusts}
 		}
 		zaqar := action.NewZaqar(k, e.trusts)
 		list["zaqar"], list["trust+zaqar"] = zaqar, zaqar

@@ -88,7 +88,8 @@ func away(err error) error {
 }
 
 // Delete removes a trust, in the name of the one who made it or, if that does not work any more,
-// as the service user, who needs the role admin then. One that is gone is no error.
+// as the service user, who needs the role admin then: otherwise the error is a [*Refused]. One that
+// is gone is no error.
 func (t *Trusts) Delete(ctx context.Context, id string) error {
 	service, err := t.keystone.Service(ctx)
 	if err != nil {
@@ -105,6 +106,8 @@ func (t *Trusts) Delete(ctx context.Context, id string) error {
 	switch err := trusts.Delete(ctx, service, id).ExtractErr(); {
 	case err == nil, status(err) == http.StatusNotFound:
 		return nil
+	case status(err) == http.StatusForbidden:
+		return &Refused{Reason: "Keystone lets the service user remove the trust neither in its owner's name, who or whose roles may be gone, nor in its own: give it the role admin", Status: http.StatusForbidden}
 	default:
 		return nameless(err)
 	}
@@ -237,6 +240,25 @@ func (s TrustHTTP) Send(ctx context.Context, u *url.URL, d *store.Delivery) erro
 	return s.Trusts.with(ctx, trust, func(token string) error {
 		return s.HTTP.Post(ctx, plain, d, http.Header{"X-Auth-Token": {token}})
 	})
+}
+
+// Untrust does what is owed to [store.TrustTarget]: it removes trusts that are not needed any
+// more.
+type Untrust struct {
+	Store  *store.Store
+	Trusts *Trusts
+}
+
+// Send implements [Sender]. A trust that its alarm has after all stays: when the alarm was
+// stored, the database may have gone before it could say so.
+func (s Untrust) Send(ctx context.Context, u *url.URL, d *store.Delivery) error {
+	switch a, err := s.Store.Alarm(ctx, d.Alarm); {
+	case err == nil && a.Trust() == u.Opaque:
+		return nil
+	case err != nil && !errors.Is(err, store.ErrNotFound):
+		return err
+	}
+	return s.Trusts.Delete(ctx, u.Opaque)
 }
 
 // untrusted takes an action apart: its trust, and the URL without it.

@@ -161,8 +161,8 @@ func (s *Server) put(r *http.Request, old *store.Alarm, p *def.Posted) (*store.A
 		undo()
 		return nil, err
 	}
-	s.untrust(r.Context(), &old.Alarm, &a.Alarm)
 	s.told(a, c)
+	s.ringTrusts()
 	return a, nil
 }
 
@@ -201,8 +201,8 @@ func (s *Server) deleteAlarm(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s.o.Evaluator.Remove(a.ID)
-	s.untrust(r.Context(), &a.Alarm, nil)
 	s.owed(c)
+	s.ringTrusts()
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }
@@ -271,10 +271,17 @@ func (s *Server) told(a *store.Alarm, c *store.Change) {
 }
 
 func (s *Server) owed(c *store.Change) {
-	if c == nil || s.o.Owed == nil {
+	if c == nil {
 		return
 	}
 	for _, d := range c.Deliveries {
-		s.o.Owed([]string{d.Target})
+		s.ring(d.Target)
+	}
+}
+
+// ring has what is owed to a target done soon.
+func (s *Server) ring(target string) {
+	if s.o.Owed != nil {
+		s.o.Owed([]string{target})
 	}
 }

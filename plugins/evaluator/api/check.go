@@ -81,8 +81,11 @@ func (s *Server) checkActions(who asker, a *def.Alarm) error {
 			if !who.admin && (u.Scheme == "log" || u.Scheme == "test") {
 				return refuse(http.StatusUnauthorized, "You are not authorized to create action: %s", action)
 			}
-			if strings.HasPrefix(u.Scheme, "trust+") && s.o.Trusts == nil {
+			if def.NeedsTrust(action) && s.o.Trusts == nil {
 				return bad("Unsupported action %s: trusts need auth = \"keystone\" with a service user", action)
+			}
+			if def.NeedsTrust(action) && u.User != nil {
+				return bad("trust URL cannot contain a trust ID.")
 			}
 			if web := strings.TrimPrefix(u.Scheme, "trust+"); (web == "http" || web == "https") && u.Host == "" {
 				return bad("Unable to parse action %s", action)

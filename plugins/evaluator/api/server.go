@@ -26,11 +26,11 @@ type Evaluator interface {
 	Replay(ctx context.Context, a *def.Alarm, from, to time.Time) (*evaluate.Replayed, error)
 }
 
-// Trusts makes and removes the trusts by which actions of users are done in their name.
+// Trusts makes the trusts by which actions of users are done in their name. Those that are
+// not needed any more are owed to [store.TrustTarget].
 type Trusts interface {
 	// Create makes a trust of the one who makes a request, whose token is given.
 	Create(ctx context.Context, who auth.Identity, token string) (id string, err error)
-	Delete(ctx context.Context, id string) error
 }
 
 // Options of [New].

@@ -117,7 +117,7 @@ func (s *Store) Create(ctx context.Context, a *Alarm, limits Limits, c *Change) 
 // status, that is replaced, too, whatever it was: its Version is raised. The status of a
 // becomes the one that the alarm has afterwards, which evaluation may have changed since a
 // was read. Its error may be [ErrNotFound] or [ErrChanged]. What an alarm still owes is
-// not changed.
+// not changed. A trust that its actions do not have any more is owed to [TrustTarget].
 func (s *Store) Update(ctx context.Context, a *Alarm, status *def.Status, c *Change) error {
 	was := a.Alarm.Version
 	next := a.Alarm
@@ -129,9 +129,10 @@ func (s *Store) Update(ctx context.Context, a *Alarm, status *def.Status, c *Cha
 	var present def.Status
 	err = s.change(ctx, func(ctx context.Context, db *database.Session) error {
 		var version, state, since, evaluated int64
-		var project, user string
-		found, err := db.One(ctx, "SELECT version, project, owner, state, reason, since, evaluated, status_version FROM alarm WHERE id = ?"+db.ForUpdate(),
-			[]any{db.UUID(a.ID)}, &version, &project, &user, &state, &present.Reason, &since, &evaluated, &present.Version)
+		var actions string
+		former := def.Alarm{ID: a.ID}
+		found, err := db.One(ctx, "SELECT version, project, owner, actions, state, reason, since, evaluated, status_version FROM alarm WHERE id = ?"+db.ForUpdate(),
+			[]any{db.UUID(a.ID)}, &version, &former.Project, &former.User, &actions, &state, &present.Reason, &since, &evaluated, &present.Version)
 		switch {
 		case err != nil:
 			return err
@@ -153,13 +154,16 @@ func (s *Store) Update(ctx context.Context, a *Alarm, status *def.Status, c *Cha
 				return err
 			}
 		}
-		if project != a.Project || user != a.User {
-			if err := count(ctx, db, &def.Alarm{Project: project, User: user}, -1); err != nil {
+		if former.Project != a.Project || former.User != a.User {
+			if err := count(ctx, db, &former, -1); err != nil {
 				return err
 			}
 			if err := count(ctx, db, &a.Alarm, 1); err != nil {
 				return err
 			}
+		}
+		if err := untrust(ctx, db, &former, actions, a.Trust()); err != nil {
+			return err
 		}
 		return record(ctx, db, c)
 	})
@@ -199,11 +203,12 @@ func (s *Store) SetState(ctx context.Context, id uuid.UUID, status *def.Status, 
 }
 
 // Delete deletes an alarm and what it still owes. Its history stays, with the change,
-// until that is expired.
+// until that is expired. Its trust is owed to [TrustTarget].
 func (s *Store) Delete(ctx context.Context, id uuid.UUID, c *Change) error {
 	err := s.change(ctx, func(ctx context.Context, db *database.Session) error {
-		var a def.Alarm
-		found, err := db.One(ctx, "SELECT project, owner FROM alarm WHERE id = ?"+db.ForUpdate(), []any{db.UUID(id)}, &a.Project, &a.User)
+		var actions string
+		a := def.Alarm{ID: id}
+		found, err := db.One(ctx, "SELECT project, owner, actions FROM alarm WHERE id = ?"+db.ForUpdate(), []any{db.UUID(id)}, &a.Project, &a.User, &actions)
 		if err != nil {
 			return err
 		}
@@ -213,7 +218,10 @@ func (s *Store) Delete(ctx context.Context, id uuid.UUID, c *Change) error {
 		if _, err := db.Exec(ctx, "DELETE FROM alarm WHERE id = ?", db.UUID(id)); err != nil {
 			return err
 		}
-		if _, err := db.Exec(ctx, "DELETE FROM alarm_delivery WHERE alarm = ? AND dead = 0", db.UUID(id)); err != nil {
+		if _, err := db.Exec(ctx, "DELETE FROM alarm_delivery WHERE alarm = ? AND dead = 0 AND target <> ?", db.UUID(id), TrustTarget); err != nil {
+			return err
+		}
+		if err := untrust(ctx, db, &a, actions, ""); err != nil {
 			return err
 		}
 		if err := count(ctx, db, &a, -1); err != nil {
