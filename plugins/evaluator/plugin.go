@@ -83,7 +83,7 @@ func (e *evaluator) Validate() error {
 		wrong("actions.retry_max", "is less than retry_min")
 	}
 	for i, r := range e.Rules {
-		if _, err := ruleOf(r, ""); err != nil {
+		if _, err := e.ruleOf(r, ""); err != nil {
 			wrong(fmt.Sprintf("rule[%d]", i), "%w", err)
 		}
 	}

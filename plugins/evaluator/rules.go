@@ -25,7 +25,7 @@ import (
 var space = uuid.MustParse("8f1d8fd8-4f0c-4c43-9f55-0d8a7a6b8a4e")
 
 // ruleOf reads an alarm that is written as a table, in a file.
-func ruleOf(table map[string]any, origin string) (*store.Alarm, error) {
+func (o *options) ruleOf(table map[string]any, origin string) (*store.Alarm, error) {
 	data, err := json.Marshal(table)
 	if err != nil {
 		return nil, fmt.Errorf("it has a value that JSON does not know: %w", err)
@@ -38,6 +38,9 @@ func ruleOf(table map[string]any, origin string) (*store.Alarm, error) {
 		return nil, errors.New("state can't be written here: evaluation finds it")
 	}
 	if err := api.CheckRule(p.Rule); err != nil {
+		return nil, err
+	}
+	if err := o.checkActions(&p.Alarm); err != nil {
 		return nil, err
 	}
 	a := &store.Alarm{Alarm: p.Alarm, Status: def.Status{Reason: def.NotEvaluated}}
@@ -55,7 +58,7 @@ func (e *evaluator) written() (list []*store.Alarm, err error) {
 	seen := map[uuid.UUID]string{}
 	add := func(tables []map[string]any, origin string) error {
 		for i, t := range tables {
-			a, err := ruleOf(t, origin)
+			a, err := e.ruleOf(t, origin)
 			if err != nil {
 				return fmt.Errorf("rule %d in %s: %w", i+1, origin, err)
 			}

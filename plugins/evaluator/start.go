@@ -130,7 +130,7 @@ func (e *evaluator) senders(who auth.Authenticator) (map[string]action.Sender, e
 func (e *evaluator) serve(ctx context.Context, who auth.Authenticator) (err error) {
 	o := api.Options{
 		Store: e.store, Evaluator: e.engine, Record: e.record, Owed: e.queue.Owed, Retry: e.queue.Retry, Log: e.log,
-		Action: e.queue.Supports, MaxActions: max(0, e.MaxActions), Limits: store.Limits{Project: e.ProjectQuota, User: e.UserQuota},
+		Action: e.supports, MaxActions: max(0, e.MaxActions), Limits: store.Limits{Project: e.ProjectQuota, User: e.UserQuota},
 		Web: e.Site(who, e.MaxBody, e.log),
 	}
 	if e.trusts != nil {

@@ -86,18 +86,6 @@ type worker struct {
 	failing time.Time
 }
 
-// Supports says why an action can't be done.
-func (q *Queue) Supports(u *url.URL) error {
-	if q.o.Senders[u.Scheme] == nil {
-		return fmt.Errorf("actions of the kind %s are not set up here", u.Scheme)
-	}
-	if u.Scheme == "mailto" {
-		_, _, err := Recipients(u)
-		return err
-	}
-	return nil
-}
-
 // Run does what is owed until ctx ends.
 func (q *Queue) Run(ctx context.Context) error {
 	q.mu.Lock()

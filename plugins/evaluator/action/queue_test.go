@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -331,20 +330,5 @@ func TestMessage(t *testing.T) {
 		`"reason_data": {"type": "threshold", "disposition": "outside", "count": 1, "most_recent": 100.0}}`
 	if len(list) != 2 || list[0].Body != want || list[0].Target != "http://x/y" || list[1].Target != "log:#0" {
 		t.Errorf("got %+v", list)
-	}
-}
-
-func TestSupports(t *testing.T) {
-	q := New(Options{Senders: map[string]Sender{"log": Log{}, "mailto": &Mail{}}})
-	for action, want := range map[string]string{
-		"log:": "", "mailto:a@example.com": "", "mailto:a": "missing '@'", "http://x": "actions of the kind http are not set up here",
-	} {
-		u, err := url.Parse(action)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := q.Supports(u); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v", action, err)
-		}
 	}
 }

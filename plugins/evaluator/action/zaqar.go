@@ -49,6 +49,12 @@ type posting struct {
 	ttl         int // of subscriptions, in seconds
 }
 
+// CheckZaqar says why a URL zaqar or trust+zaqar is none.
+func CheckZaqar(u *url.URL) error {
+	_, err := readPosting(u, &store.Delivery{})
+	return err
+}
+
 // readPosting takes an action apart.
 func readPosting(u *url.URL, d *store.Delivery) (*posting, error) {
 	q, err := url.ParseQuery(u.RawQuery)

@@ -60,8 +60,26 @@ func checkSearch(query string) error {
 	return nil
 }
 
-// Schemes are those of actions.
-var Schemes = []string{"http", "https", "log", "mailto", "test", "trust+http", "trust+https", "trust+zaqar", "zaqar"}
+// schemes are those of actions.
+var schemes = []string{"http", "https", "log", "mailto", "test", "trust+http", "trust+https", "trust+zaqar", "zaqar"}
+
+// CheckAction reads an action, and finds what is wrong with it wherever it is to be done.
+func CheckAction(action string) (*url.URL, error) {
+	u, err := url.Parse(action)
+	if err != nil {
+		return nil, bad("Unable to parse action %s", action)
+	}
+	if !slices.Contains(schemes, u.Scheme) {
+		return nil, bad("Unsupported action %s", action)
+	}
+	if web := strings.TrimPrefix(u.Scheme, "trust+"); (web == "http" || web == "https") && u.Host == "" {
+		return nil, bad("Unable to parse action %s", action)
+	}
+	if def.NeedsTrust(action) && u.User != nil {
+		return nil, bad("trust URL cannot contain a trust ID.")
+	}
+	return u, nil
+}
 
 // checkActions finds actions that can't be done, or that the asker may not have done.
 func (s *Server) checkActions(who asker, a *def.Alarm) error {
@@ -71,24 +89,15 @@ func (s *Server) checkActions(who asker, a *def.Alarm) error {
 			return bad("%s count exceeds maximum value %d", name, s.o.MaxActions)
 		}
 		for _, action := range list {
-			u, err := url.Parse(action)
+			u, err := CheckAction(action)
 			if err != nil {
-				return bad("Unable to parse action %s", action)
-			}
-			if !slices.Contains(Schemes, u.Scheme) {
-				return bad("Unsupported action %s", action)
+				return err
 			}
 			if !who.admin && (u.Scheme == "log" || u.Scheme == "test") {
 				return refuse(http.StatusUnauthorized, "You are not authorized to create action: %s", action)
 			}
 			if def.NeedsTrust(action) && s.o.Trusts == nil {
 				return bad("Unsupported action %s: trusts need auth = \"keystone\" with a service user", action)
-			}
-			if def.NeedsTrust(action) && u.User != nil {
-				return bad("trust URL cannot contain a trust ID.")
-			}
-			if web := strings.TrimPrefix(u.Scheme, "trust+"); (web == "http" || web == "https") && u.Host == "" {
-				return bad("Unable to parse action %s", action)
 			}
 			if s.o.Action == nil {
 				continue
