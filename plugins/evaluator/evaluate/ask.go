@@ -284,7 +284,9 @@ func (e *Evaluator) compute(ctx context.Context, p place, now time.Time) {
 	wait := e.o.Interval
 	switch r := rule.(type) {
 	case *def.MetricsThreshold:
-		e.watch(ctx, p, r.Metrics)
+		e.watch(ctx, p, sdk.SeriesQuery{IDs: r.Metrics}, now)
+	case *def.ResourcesThreshold:
+		e.watch(ctx, p, sdk.SeriesQuery{Search: &sdk.ResourceSearch{Type: r.ResourceType, Filter: r.Query, Meters: []string{r.Metric}}}, now)
 	case *def.Operations:
 		wait = min(wait, r.Granularity)
 	}
@@ -343,16 +345,20 @@ func refusal(r def.Rule, err *sdk.Refused) string {
 	return "alarm statistics retrieval failed: " + err.Error()
 }
 
-// watch finds the series that a leaf looks at by their ids, once.
-func (e *Evaluator) watch(ctx context.Context, p place, ids []string) {
+// watch finds the series that a leaf looks at, so that their points have it looked at
+// again: those of metrics once, and those that a search finds again and again, since nobody
+// tells when a resource is changed so that it is found.
+func (e *Evaluator) watch(ctx context.Context, p place, q sdk.SeriesQuery, now time.Time) {
 	l := &p.l.leaves[p.i]
 	e.mu.Lock()
-	known := len(e.index.sets[l]) == len(ids)
+	m := e.index.sets[l]
+	known := e.polling || m != nil && (q.Search == nil && len(m.numbers) == len(q.IDs) || q.Search != nil && now.UnixNano() < m.found+int64(e.o.Interval))
 	e.mu.Unlock()
 	if known {
 		return
 	}
-	found, err := e.find(ctx, sdk.SeriesQuery{Scope: *p.l.scope, IDs: ids})
+	q.Scope = *p.l.scope
+	found, err := e.find(ctx, q)
 	if err != nil {
 		return // the computation will fail, too
 	}
@@ -363,7 +369,7 @@ func (e *Evaluator) watch(ctx context.Context, p place, ids []string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if !p.l.gone {
-		e.index.several(p.l.alarm, l, numbers)
+		e.index.several(p.l.alarm, l, numbers, now.UnixNano())
 	}
 }
 

@@ -28,11 +28,8 @@ func (e *Evaluator) follow(ctx context.Context) {
 			return
 		}
 		e.trouble.note("following the storage", err)
-		if err == nil || time.Since(began) > longestPause {
+		if time.Since(began) > longestPause {
 			pause = shortestPause
-		}
-		if err == nil {
-			continue
 		}
 		select {
 		case <-ctx.Done():
@@ -41,31 +38,23 @@ func (e *Evaluator) follow(ctx context.Context) {
 	}
 }
 
-// stream follows the storage until that fails, or until its series have to be described
-// again: then the error is nil.
+// stream follows the storage until that fails.
 func (e *Evaluator) stream(ctx context.Context) error {
-	e.mu.Lock()
-	clear(e.index.groups)
-	e.index.again = false
-	e.mu.Unlock()
 	first := true
 	for advance, err := range e.o.Series.Follow(ctx, sdk.FollowQuery{}) {
 		if err != nil {
 			return err
 		}
 		e.trouble.note("following the storage", nil)
-		again := e.advance(advance, first)
+		e.advance(advance, first)
 		first = false
-		if again {
-			return nil
-		}
 	}
 	return ctx.Err()
 }
 
 // advance marks the alarms that depend on series with newer points; all, if some
 // points may have been missed before.
-func (e *Evaluator) advance(advance *sdk.Advance, all bool) (again bool) {
+func (e *Evaluator) advance(advance *sdk.Advance, all bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	now := e.o.Now().UnixNano()
@@ -79,8 +68,8 @@ func (e *Evaluator) advance(advance *sdk.Advance, all bool) (again bool) {
 	for i := range advance.New {
 		s := &advance.New[i]
 		e.index.names[sdk.SeriesName{Resource: s.Resource, Meter: s.Meter}].each(e.mark)
-		if g := e.index.meters[s.Meter]; g != nil {
-			e.index.groups[s.Number] = g
+		for _, a := range e.index.joined(s) {
+			e.mark(a)
 		}
 	}
 	for _, number := range advance.Numbers {
@@ -88,16 +77,10 @@ func (e *Evaluator) advance(advance *sdk.Advance, all bool) (again bool) {
 			a.seen = now
 			e.mark(a)
 		})
-		if g := e.index.groups[number]; g != nil {
-			for _, a := range g.alarms {
-				e.mark(a)
-			}
-		}
 	}
 	if len(e.dirty) > 0 {
 		e.ring()
 	}
-	return e.index.again
 }
 
 // poll looks at all alarms by time from now on.

@@ -19,20 +19,17 @@ type seriesIndex struct {
 	names map[sdk.SeriesName]watchers
 	// named is the most names since the map was made.
 	named int
-	// meters has the alarms that look at a meter of all resources that a search finds, and
-	// at expressions that name it.
-	meters map[string]*group
-	// groups has the groups of series that were described.
-	groups map[uint64]*group
+	// meters has the alarms that look at a meter of all resources that a search finds.
+	meters map[string][]*alarm
 	// sets has the series of leaves that look at several, which are in numbers, too.
-	sets map[*leaf][]uint64
-	// again says that a group is new, and that the series which were described before have
-	// to be described again.
-	again bool
+	sets map[*leaf]*members
 }
 
-// group is alarms that depend on a meter, of whichever resource.
-type group struct{ alarms []*alarm }
+// members are the series of a leaf that looks at several.
+type members struct {
+	numbers []uint64
+	found   int64 // when they were found; 0: there may be others by now
+}
 
 // watchers is alarms; most often it is one, and there are as many as alarms: so it is
 // small.
@@ -99,7 +96,7 @@ func put[K comparable](m map[K]watchers, key K, w watchers) {
 
 func (x *seriesIndex) init() {
 	x.scopes, x.numbers, x.names = map[sdk.Scope]*sdk.Scope{}, map[uint64]watchers{}, map[sdk.SeriesName]watchers{}
-	x.meters, x.groups, x.sets = map[string]*group{}, map[uint64]*group{}, map[*leaf][]uint64{}
+	x.meters, x.sets = map[string][]*alarm{}, map[*leaf]*members{}
 }
 
 // scope gives the scope of an alarm's owner.
@@ -130,16 +127,8 @@ func (x *seriesIndex) add(a *alarm) {
 			put(x.names, name, x.names[name].with(a))
 			x.named = max(x.named, len(x.names))
 		}
-		if m := meter(a.leaves[i].rule); m != "" {
-			g := x.meters[m]
-			if g == nil {
-				g = &group{}
-				x.meters[m] = g
-				x.again = true
-			}
-			if !slices.Contains(g.alarms, a) {
-				g.alarms = append(g.alarms, a)
-			}
+		if m := meter(a.leaves[i].rule); m != "" && !slices.Contains(x.meters[m], a) {
+			x.meters[m] = append(x.meters[m], a)
 		}
 	}
 }
@@ -151,18 +140,31 @@ func (x *seriesIndex) remove(a *alarm) {
 			put(x.names, name, x.names[name].without(a))
 		}
 		if l.number != 0 {
-			put(x.numbers, l.number, x.numbers[l.number].without(a))
+			x.unwatch(a, l, l.number)
+			l.number = 0 // else each of two leaves leaves it to the other
 		}
-		for _, n := range x.sets[l] {
-			put(x.numbers, n, x.numbers[n].without(a))
-		}
-		delete(x.sets, l)
-		if g := x.meters[meter(l.rule)]; g != nil {
-			if i := slices.Index(g.alarms, a); i >= 0 {
-				g.alarms = slices.Delete(g.alarms, i, i+1)
+		x.several(a, l, nil, 0)
+		m := meter(l.rule)
+		if i := slices.Index(x.meters[m], a); i >= 0 {
+			if x.meters[m] = slices.Delete(x.meters[m], i, i+1); len(x.meters[m]) == 0 {
+				delete(x.meters, m)
 			}
 		}
 	}
+}
+
+// unwatch notes that a leaf no longer looks at a series; other leaves of the alarm may.
+func (x *seriesIndex) unwatch(a *alarm, l *leaf, number uint64) {
+	for i := range a.leaves {
+		other := &a.leaves[i]
+		if other == l {
+			continue
+		}
+		if m := x.sets[other]; other.number == number || m != nil && slices.Contains(m.numbers, number) {
+			return
+		}
+	}
+	put(x.numbers, number, x.numbers[number].without(a))
 }
 
 // found notes that a leaf's series is known by now.
@@ -186,20 +188,44 @@ func (x *seriesIndex) shrink() {
 	x.names, x.named = names, len(names)
 }
 
-// several notes which series a leaf looks at that may look at several.
-func (x *seriesIndex) several(a *alarm, l *leaf, numbers []uint64) {
-	for _, n := range x.sets[l] {
-		put(x.numbers, n, x.numbers[n].without(a))
+// several notes which series a leaf looks at that may look at several, and when they
+// were found.
+func (x *seriesIndex) several(a *alarm, l *leaf, numbers []uint64, found int64) {
+	if old := x.sets[l]; old != nil {
+		for _, n := range old.numbers {
+			x.unwatch(a, l, n)
+		}
+		delete(x.sets, l)
+	}
+	if numbers == nil {
+		return
 	}
 	for _, n := range numbers {
 		put(x.numbers, n, x.numbers[n].with(a))
 	}
-	x.sets[l] = numbers
+	x.sets[l] = &members{numbers, found}
+}
+
+// joined notes that there is a series which nobody looks at yet, and gives the alarms whose
+// searches may find it.
+func (x *seriesIndex) joined(s *sdk.Series) []*alarm {
+	if x.numbers[s.Number].one != nil {
+		return nil
+	}
+	list := x.meters[s.Meter]
+	for _, a := range list {
+		for i := range a.leaves {
+			if m := x.sets[&a.leaves[i]]; m != nil && meter(a.leaves[i].rule) == s.Meter {
+				m.found = 0
+			}
+		}
+	}
+	return list
 }
 
 // lost notes that a leaf's series is not there any more.
 func (x *seriesIndex) lost(a *alarm, l *leaf) {
-	put(x.numbers, l.number, x.numbers[l.number].without(a))
+	x.unwatch(a, l, l.number)
 	l.number = 0
 	if name, ok := l.series(); ok {
 		put(x.names, name, x.names[name].with(a))

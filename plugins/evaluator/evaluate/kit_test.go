@@ -4,7 +4,10 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"maps"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -19,13 +22,12 @@ import (
 // shelf is a storage of windows: of series by number, points by the start of their
 // window of a minute.
 type shelf struct {
-	sdk.SeriesReader // not implemented: Compute
-	mu               sync.Mutex
-	series           []sdk.Series // numbers are places from 1 on
-	points           []map[int64]float64
-	advanced         map[uint64]int64
-	wake             chan struct{}
-	asked            int
+	mu       sync.Mutex
+	series   []sdk.Series // numbers are places from 1 on
+	points   []map[int64]float64
+	advanced map[uint64]int64
+	wake     chan struct{}
+	asked    int
 }
 
 func newShelf() *shelf { return &shelf{advanced: map[uint64]int64{}, wake: make(chan struct{}, 1)} }
@@ -58,12 +60,47 @@ func (s *shelf) FindSeries(_ context.Context, q sdk.SeriesQuery) ([]sdk.FoundSer
 		byName[sdk.SeriesName{Resource: r.Resource, Meter: r.Meter}] = r
 	}
 	var found []sdk.FoundSeries
+	if q.Search != nil {
+		for _, r := range s.search(q.Search, q.Search.Meters[0]) {
+			found = append(found, sdk.FoundSeries{Series: r})
+		}
+	}
 	for i, name := range q.Names {
 		if r, ok := byName[name]; ok {
 			found = append(found, sdk.FoundSeries{Series: r, Position: i})
 		}
 	}
 	return found, nil
+}
+
+// search finds the series of a meter whose resource begins with the filter, a JSON string.
+func (s *shelf) search(q *sdk.ResourceSearch, meter string) (list []sdk.Series) {
+	for _, r := range s.series {
+		if r.Meter == meter && strings.HasPrefix(r.Resource, strings.Trim(q.Filter, `"`)) {
+			list = append(list, r)
+		}
+	}
+	return list
+}
+
+// Compute gives the mean, of a search for the meter cpu.
+func (s *shelf) Compute(_ context.Context, q sdk.ComputeQuery) ([]sdk.ComputedSeries, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sums, counts := map[int64]float64{}, map[int64]float64{}
+	for _, r := range s.search(q.Search, "cpu") {
+		for t := q.From.Truncate(q.Granularity); t.Before(q.To); t = t.Add(q.Granularity) {
+			if v, ok := s.points[r.Number-1][t.UnixNano()]; ok {
+				sums[t.UnixNano()] += v
+				counts[t.UnixNano()]++
+			}
+		}
+	}
+	var c sdk.ComputedSeries
+	for _, t := range slices.Sorted(maps.Keys(sums)) {
+		c.Times, c.Values = append(c.Times, t), append(c.Values, sums[t]/counts[t])
+	}
+	return []sdk.ComputedSeries{c}, nil
 }
 
 func (s *shelf) Windows(_ context.Context, qs []sdk.WindowQuery) (*sdk.Windows, error) {
@@ -165,7 +202,13 @@ func (r *rig) alarm(resource string, rule string) *store.Alarm {
 	if rule == "" {
 		rule = fmt.Sprintf(`{"metric": "cpu", "resource_id": %q, "resource_type": "instance", "threshold": 80, "comparison_operator": "gt", "aggregation_method": "mean"}`, resource)
 	}
-	p, err := def.Read([]byte(`{"name": "a", "type": "gnocchi_resources_threshold", "gnocchi_resources_threshold_rule": ` + rule + `}`))
+	return r.alarmOf("gnocchi_resources_threshold", rule)
+}
+
+// alarmOf stores an alarm of a type.
+func (r *rig) alarmOf(kind, rule string) *store.Alarm {
+	r.t.Helper()
+	p, err := def.Read(fmt.Appendf(nil, `{"name": "a", "type": %q, "%s_rule": %s}`, kind, kind, rule))
 	if err != nil {
 		r.t.Fatal(err)
 	}
