@@ -117,6 +117,12 @@ func (p Plugin) print(out io.Writer, kind Kind) {
 			fmt.Fprintf(w, "%s\t%v\t%s\t%s\n", m.Name, m.Type, m.Unit, m.Doc)
 		}
 	}
+	if len(p.Own) > 0 {
+		fmt.Fprintln(w, "\nABOUT ITSELF\tTYPE\tUNIT\t")
+		for _, m := range p.Own {
+			fmt.Fprintf(w, "nepho.%s.%s\t%v\t%s\t%s\n", p.Name, m.Name, m.Type, m.Unit, m.Doc)
+		}
+	}
 	w.Flush()
 }
 

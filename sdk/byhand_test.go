@@ -57,6 +57,10 @@ func thermometerPlugin() Plugin {
 	}
 }
 
+type measuredHolder struct{ holder }
+
+func (*measuredHolder) Measure(context.Context, *Builder) error { return nil }
+
 var took = regexp.MustCompile(`started in \S+, polled in \S+`)
 
 func TestByHand(t *testing.T) {
@@ -125,6 +129,8 @@ path = "-"
 	failing.Pollster = func() Pollster { return &thermometer{failWith: errors.New("no answer")} }
 	f("failing.txt", 1, failing, "--config", options)
 	f("publisher.txt", 0, Plugin{Name: "drop", Version: "1", Summary: "Drops all.", Publisher: func() Publisher { return &holder{} }})
+	own := Plugin{Name: "test", Version: "1", Summary: "Tests.", Publisher: func() Publisher { return &measuredHolder{} }, Own: measurer(nil, nil).Own}
+	f("own.txt", 0, own)
 	f("wrong.txt", 2, Plugin{Name: "wrong"})
 }
 

@@ -27,8 +27,14 @@ func (c *careless) Poll(context.Context, *sdk.Builder) error {
 	return nil
 }
 
+func (c *careless) Measure(_ context.Context, out *sdk.Builder) error {
+	out.On(sdk.Resource{}).Gauge("undeclared", "", 1)
+	return nil
+}
+
 func carelessPlugin() sdk.Plugin {
-	return sdk.Plugin{Name: "Care-Less", Pollster: func() sdk.Pollster { return &careless{} }}
+	return sdk.Plugin{Name: "Care-Less", Pollster: func() sdk.Pollster { return &careless{} },
+		Own: []sdk.MeterInfo{{Meter: sdk.Meter{Name: "waiting"}, Doc: "What waits."}}}
 }
 
 const failing = "NEPHO_TEST_FAILING"
@@ -50,6 +56,7 @@ func TestConformFinds(t *testing.T) {
 	for _, finding := range []string{
 		`name "Care-Less"`, `summary ""`, `option "undocumented" has no doc tag`,
 		"the call goes on a second after its context has ended", "left 12 goroutines",
+		`can't be called after plugin "Care-Less"`, `"undeclared" of type gauge`,
 	} {
 		if !strings.Contains(string(out), finding) {
 			t.Errorf("it is not told: %s", finding)

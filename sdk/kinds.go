@@ -131,3 +131,19 @@ type Starter interface {
 type Stopper interface {
 	Stop(ctx context.Context) error
 }
+
+// Measurer is implemented by plugins of any kind that tell figures about themselves:
+// what waits, what was given up, how much they hold. [Plugin].Own declares them; the
+// host shows them on /metrics, on its status page and as samples of its own pollster,
+// all by the names nepho.PLUGIN.NAME.
+//
+// Measure is called when somebody looks, which may be never or every second, never
+// twice at once, but beside all other calls. It must be cheap, for it is given up
+// after a second: counts in memory, not scans of a database. It adds samples of the
+// meters in Own to out. The metadata of their resource become labels, such as
+// {"state": "ok"}, and must tell samples of one meter apart; the resource's id says
+// nothing here and may be empty. An error is shown to operators; figures added before
+// it are shown all the same.
+type Measurer interface {
+	Measure(ctx context.Context, out *Builder) error
+}

@@ -27,6 +27,11 @@ type Plugin struct {
 	Sample string
 	// Meters are what a source can emit; empty when that depends on options.
 	Meters []MeterInfo
+	// Own are the meters of figures that instances tell about themselves, which are
+	// [Measurer] then: gauges and cumulative ones, named in lower case with dots, as in
+	// deliveries.pending. In Prometheus a unit B or s and a cumulative type become
+	// endings: _bytes, _seconds, _total.
+	Own []MeterInfo
 
 	Pollster         func() Pollster
 	ResourcePollster func() ResourcePollster
@@ -37,7 +42,7 @@ type Plugin struct {
 	Alarm            func() Alarm
 }
 
-// MeterInfo declares a meter that a plugin can emit.
+// MeterInfo declares a meter that a plugin can emit, or tell of itself.
 type MeterInfo struct {
 	Meter
 	Doc string
@@ -83,6 +88,9 @@ func (p Plugin) Kind() (Kind, error) {
 	}
 	if t := reflect.TypeOf(p.New()); t == nil || t.Kind() != reflect.Pointer || t.Elem().Kind() != reflect.Struct {
 		return "", fmt.Errorf("the constructor of plugin %q gives a %v: it must give a pointer to a struct, for that holds the options", p.Name, t)
+	}
+	if _, measures := p.New().(Measurer); measures != (len(p.Own) > 0) {
+		return "", fmt.Errorf("plugin %q declares %d meters of its own, and has a method Measure: %v; one needs the other", p.Name, len(p.Own), measures)
 	}
 	return kind, nil
 }

@@ -21,7 +21,7 @@ import (
 // These tests run plugins of all kinds in processes of their own, as a host does.
 
 func TestConform(t *testing.T) {
-	for _, name := range []string{"", "noisy", "each", "ticker", "rate", "picky", "shelf", "threshold", "limit"} {
+	for _, name := range []string{"", "noisy", "each", "ticker", "rate", "picky", "shelf", "threshold", "limit", "mailer"} {
 		t.Run(name, func(t *testing.T) {
 			sdktest.Conform(t, sdktest.Options{Env: plugin(name), ResourceTimeout: time.Second})
 		})

@@ -31,6 +31,7 @@ func TestMain(m *testing.M) {
 		"threshold": {Name: "threshold", Summary: "Watches a mean.", Alarm: func() sdk.Alarm { return &threshold{} }},
 		"numbered":  {Name: "numbered", Summary: "Keeps series.", Storage: func() sdk.Storage { return &numbered{} }},
 		"limit":     {Name: "limit", Summary: "Watches series.", Alarm: func() sdk.Alarm { return &limit{} }},
+		"mailer":    mailerPlugin(),
 		"careless":  carelessPlugin(),
 	}
 	if os.Getenv(which) == "noisy" {

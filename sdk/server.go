@@ -50,6 +50,7 @@ type instance struct {
 
 	calls  gate // Poll, Transform, Publish
 	stream gate // Listen, beside which an alarm is published to
+	looks  gate // Measure, beside all others
 	asks   *asks
 	asker  *asker
 }
@@ -76,11 +77,16 @@ func (p Plugin) describe(kind Kind) *wire.Description {
 		d.Options = append(d.Options, &wire.Option{
 			Name: o.Name, Type: o.Type, Default: o.Default, Doc: o.Doc, Required: o.Required, Secret: o.Secret})
 	}
-	for _, m := range p.Meters {
-		d.Meters = append(d.Meters, &wire.MeterDescription{
-			Name: m.Name, Type: wire.MeterType(m.Type), Unit: m.Unit, Doc: m.Doc})
-	}
+	d.Meters, d.Own = describeMeters(p.Meters), describeMeters(p.Own)
 	return d
+}
+
+func describeMeters(meters []MeterInfo) []*wire.MeterDescription {
+	var list []*wire.MeterDescription
+	for _, m := range meters {
+		list = append(list, &wire.MeterDescription{Name: m.Name, Type: wire.MeterType(m.Type), Unit: m.Unit, Doc: m.Doc})
+	}
+	return list
 }
 
 // Check validates an instance's options and tells all that is wrong with them.
@@ -197,16 +203,21 @@ func (s *server) stop(ctx context.Context, in *instance) error {
 
 // close keeps all calls out, unless one is under way: then it gives nil.
 func (in *instance) close() (open func()) {
-	leave, err := in.calls.enter()
-	if err != nil {
-		return nil
+	var entered []func()
+	open = func() {
+		for _, leave := range entered {
+			leave()
+		}
 	}
-	end, err := in.stream.enter()
-	if err != nil {
-		leave()
-		return nil
+	for _, g := range []*gate{&in.calls, &in.stream, &in.looks} {
+		leave, err := g.enter()
+		if err != nil {
+			open()
+			return nil
+		}
+		entered = append(entered, leave)
 	}
-	return func() { end(); leave() }
+	return open
 }
 
 // gate lets in one at a time.

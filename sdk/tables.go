@@ -18,6 +18,7 @@ type tables struct {
 	measured   bool // some sample has a monotonic time
 	size       int  // about how many bytes it takes encoded
 	generation int  // counts resets: entries of an earlier one are gone
+	anonymous  bool // resources need no id
 
 	symbols   map[string]uint32
 	meters    map[Meter]uint32
@@ -86,7 +87,7 @@ func (t *tables) addMeter(m Meter) uint32 {
 
 // addResource gives the table entry of r.
 func (t *tables) addResource(r *Resource, tags map[string]string) (uint32, error) {
-	if r.ID == "" || tooLong(r.ID) || tooLong(r.ProjectID) || tooLong(r.UserID) || tooLong(r.Source) {
+	if r.ID == "" && !t.anonymous || tooLong(r.ID) || tooLong(r.ProjectID) || tooLong(r.UserID) || tooLong(r.Source) {
 		return 0, fmt.Errorf("its id is empty, or one of its fields has over %d bytes", MaxStringBytes)
 	}
 	set, err := t.addSet(r.Metadata, tags)

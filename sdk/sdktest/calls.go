@@ -9,6 +9,7 @@ import (
 
 	"github.com/nephoscope/nepho/sdk"
 	"github.com/nephoscope/nepho/sdk/config"
+	"github.com/nephoscope/nepho/sdk/figure"
 	"github.com/nephoscope/nepho/sdk/protocol"
 	"github.com/nephoscope/nepho/sdk/wire"
 )
@@ -63,6 +64,20 @@ func (p *Plugin) PollBatches(ctx context.Context) ([]*sdk.Batch, error) {
 			return batches, nil
 		}
 	}
+}
+
+// Measure asks for the figures that the plugin tells about itself, as the host would
+// show them. An error says what the host would leave out as well.
+func (p *Plugin) Measure(ctx context.Context) ([]figure.Figure, error) {
+	d, err := p.Describe(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r, err := p.calls.Measure(ctx, &wire.MeasureRequest{Instance: p.o.Instance})
+	if err != nil {
+		return nil, err
+	}
+	return figure.Declare(d.Name, d.Own).Read(r)
 }
 
 // Transform gives the samples to the plugin as one batch.

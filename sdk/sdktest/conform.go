@@ -20,6 +20,7 @@ import (
 
 	"github.com/nephoscope/nepho/sdk"
 	"github.com/nephoscope/nepho/sdk/config"
+	"github.com/nephoscope/nepho/sdk/figure"
 	"github.com/nephoscope/nepho/sdk/protocol"
 	"github.com/nephoscope/nepho/sdk/wire"
 )
@@ -39,6 +40,9 @@ func Conform(t *testing.T, o Options) {
 	t.Run("refuses unknown options", func(t *testing.T) { refusesUnknown(t, p, d) })
 	t.Run("starts once and stops", func(t *testing.T) { startsOnce(t, p) })
 	t.Run("ends a call with its context", func(t *testing.T) { endsCalls(t, p, sdk.Kind(d.Kind)) })
+	if len(d.Own) > 0 {
+		t.Run("tells about itself", func(t *testing.T) { tellsOfItself(t, p, d) })
+	}
 	if d.Kind == string(sdk.KindTransformer) {
 		t.Run("bears strange samples", func(t *testing.T) { bearsStrange(t, p) })
 	}
@@ -162,6 +166,20 @@ func endsCalls(t *testing.T, p *Plugin, kind sdk.Kind) {
 				t.Fatalf("the call goes on a second after its context has ended: %v", err)
 			}
 		}
+	}
+}
+
+// tellsOfItself asks for figures as a host does, which waits a second.
+func tellsOfItself(t *testing.T, p *Plugin, d *wire.Description) {
+	if err := figure.Declare(d.Name, d.Own).Err(); err != nil {
+		t.Error(err)
+	}
+	for range 3 {
+		ctx, cancel := context.WithTimeout(t.Context(), figure.Timeout)
+		if _, err := p.Measure(ctx); err != nil {
+			t.Error(err)
+		}
+		cancel()
 	}
 }
 

@@ -87,7 +87,7 @@ func (x Question_Call) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Question_Call.Descriptor instead.
 func (Question_Call) EnumDescriptor() ([]byte, []int) {
-	return file_sdk_wire_plugin_proto_rawDescGZIP(), []int{22, 0}
+	return file_sdk_wire_plugin_proto_rawDescGZIP(), []int{24, 0}
 }
 
 type PublishReply_Outcome int32
@@ -143,7 +143,7 @@ func (x PublishReply_Outcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use PublishReply_Outcome.Descriptor instead.
 func (PublishReply_Outcome) EnumDescriptor() ([]byte, []int) {
-	return file_sdk_wire_plugin_proto_rawDescGZIP(), []int{27, 0}
+	return file_sdk_wire_plugin_proto_rawDescGZIP(), []int{29, 0}
 }
 
 type DescribeRequest struct {
@@ -194,7 +194,10 @@ type Description struct {
 	// Meters it can emit; empty when they depend on the configuration.
 	Meters []*MeterDescription `protobuf:"bytes,7,rep,name=meters,proto3" json:"meters,omitempty"`
 	// Version of the SDK it was built with.
-	Sdk           string `protobuf:"bytes,8,opt,name=sdk,proto3" json:"sdk,omitempty"`
+	Sdk string `protobuf:"bytes,8,opt,name=sdk,proto3" json:"sdk,omitempty"`
+	// Meters of the figures that its instances tell about themselves, without the
+	// beginning nepho.NAME. that the host gives them; none: there is nothing to ask.
+	Own           []*MeterDescription `protobuf:"bytes,9,rep,name=own,proto3" json:"own,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -283,6 +286,13 @@ func (x *Description) GetSdk() string {
 		return x.Sdk
 	}
 	return ""
+}
+
+func (x *Description) GetOwn() []*MeterDescription {
+	if x != nil {
+		return x.Own
+	}
+	return nil
 }
 
 type Option struct {
@@ -1261,6 +1271,105 @@ func (x *StopReply) GetError() string {
 	return ""
 }
 
+type MeasureRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Instance      string                 `protobuf:"bytes,1,opt,name=instance,proto3" json:"instance,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MeasureRequest) Reset() {
+	*x = MeasureRequest{}
+	mi := &file_sdk_wire_plugin_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MeasureRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MeasureRequest) ProtoMessage() {}
+
+func (x *MeasureRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sdk_wire_plugin_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MeasureRequest.ProtoReflect.Descriptor instead.
+func (*MeasureRequest) Descriptor() ([]byte, []int) {
+	return file_sdk_wire_plugin_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *MeasureRequest) GetInstance() string {
+	if x != nil {
+		return x.Instance
+	}
+	return ""
+}
+
+type MeasureReply struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One batch of samples: name, type and unit are those of an own meter, the
+	// resource's metadata are labels; all else says nothing. Empty: no figures.
+	Batch []byte `protobuf:"bytes,1,opt,name=batch,proto3" json:"batch,omitempty"`
+	// Why there are none, or not all; "" is success.
+	Error         string `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MeasureReply) Reset() {
+	*x = MeasureReply{}
+	mi := &file_sdk_wire_plugin_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MeasureReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MeasureReply) ProtoMessage() {}
+
+func (x *MeasureReply) ProtoReflect() protoreflect.Message {
+	mi := &file_sdk_wire_plugin_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MeasureReply.ProtoReflect.Descriptor instead.
+func (*MeasureReply) Descriptor() ([]byte, []int) {
+	return file_sdk_wire_plugin_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *MeasureReply) GetBatch() []byte {
+	if x != nil {
+		return x.Batch
+	}
+	return nil
+}
+
+func (x *MeasureReply) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
 type PollRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Instance      string                 `protobuf:"bytes,1,opt,name=instance,proto3" json:"instance,omitempty"`
@@ -1270,7 +1379,7 @@ type PollRequest struct {
 
 func (x *PollRequest) Reset() {
 	*x = PollRequest{}
-	mi := &file_sdk_wire_plugin_proto_msgTypes[15]
+	mi := &file_sdk_wire_plugin_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1282,7 +1391,7 @@ func (x *PollRequest) String() string {
 func (*PollRequest) ProtoMessage() {}
 
 func (x *PollRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_wire_plugin_proto_msgTypes[15]
+	mi := &file_sdk_wire_plugin_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1295,7 +1404,7 @@ func (x *PollRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PollRequest.ProtoReflect.Descriptor instead.
 func (*PollRequest) Descriptor() ([]byte, []int) {
-	return file_sdk_wire_plugin_proto_rawDescGZIP(), []int{15}
+	return file_sdk_wire_plugin_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *PollRequest) GetInstance() string {
@@ -1315,7 +1424,7 @@ type PollReply struct {
 
 func (x *PollReply) Reset() {
 	*x = PollReply{}
-	mi := &file_sdk_wire_plugin_proto_msgTypes[16]
+	mi := &file_sdk_wire_plugin_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1327,7 +1436,7 @@ func (x *PollReply) String() string {
 func (*PollReply) ProtoMessage() {}
 
 func (x *PollReply) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_wire_plugin_proto_msgTypes[16]
+	mi := &file_sdk_wire_plugin_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1340,7 +1449,7 @@ func (x *PollReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PollReply.ProtoReflect.Descriptor instead.
 func (*PollReply) Descriptor() ([]byte, []int) {
-	return file_sdk_wire_plugin_proto_rawDescGZIP(), []int{16}
+	return file_sdk_wire_plugin_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *PollReply) GetBatch() []byte {
@@ -1370,7 +1479,7 @@ type PollSummary struct {
 
 func (x *PollSummary) Reset() {
 	*x = PollSummary{}
-	mi := &file_sdk_wire_plugin_proto_msgTypes[17]
+	mi := &file_sdk_wire_plugin_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1382,7 +1491,7 @@ func (x *PollSummary) String() string {
 func (*PollSummary) ProtoMessage() {}
 
 func (x *PollSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_wire_plugin_proto_msgTypes[17]
+	mi := &file_sdk_wire_plugin_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1395,7 +1504,7 @@ func (x *PollSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PollSummary.ProtoReflect.Descriptor instead.
 func (*PollSummary) Descriptor() ([]byte, []int) {
-	return file_sdk_wire_plugin_proto_rawDescGZIP(), []int{17}
+	return file_sdk_wire_plugin_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *PollSummary) GetError() string {
@@ -1435,7 +1544,7 @@ type ToSource struct {
 
 func (x *ToSource) Reset() {
 	*x = ToSource{}
-	mi := &file_sdk_wire_plugin_proto_msgTypes[18]
+	mi := &file_sdk_wire_plugin_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1447,7 +1556,7 @@ func (x *ToSource) String() string {
 func (*ToSource) ProtoMessage() {}
 
 func (x *ToSource) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_wire_plugin_proto_msgTypes[18]
+	mi := &file_sdk_wire_plugin_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1460,7 +1569,7 @@ func (x *ToSource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToSource.ProtoReflect.Descriptor instead.
 func (*ToSource) Descriptor() ([]byte, []int) {
-	return file_sdk_wire_plugin_proto_rawDescGZIP(), []int{18}
+	return file_sdk_wire_plugin_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ToSource) GetInstance() string {
@@ -1510,7 +1619,7 @@ type Settlement struct {
 
 func (x *Settlement) Reset() {
 	*x = Settlement{}
-	mi := &file_sdk_wire_plugin_proto_msgTypes[19]
+	mi := &file_sdk_wire_plugin_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1522,7 +1631,7 @@ func (x *Settlement) String() string {
 func (*Settlement) ProtoMessage() {}
 
 func (x *Settlement) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_wire_plugin_proto_msgTypes[19]
+	mi := &file_sdk_wire_plugin_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1535,7 +1644,7 @@ func (x *Settlement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settlement.ProtoReflect.Descriptor instead.
 func (*Settlement) Descriptor() ([]byte, []int) {
-	return file_sdk_wire_plugin_proto_rawDescGZIP(), []int{19}
+	return file_sdk_wire_plugin_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Settlement) GetTag() uint64 {
@@ -1564,7 +1673,7 @@ type FromSource struct {
 
 func (x *FromSource) Reset() {
 	*x = FromSource{}
-	mi := &file_sdk_wire_plugin_proto_msgTypes[20]
+	mi := &file_sdk_wire_plugin_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1576,7 +1685,7 @@ func (x *FromSource) String() string {
 func (*FromSource) ProtoMessage() {}
 
 func (x *FromSource) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_wire_plugin_proto_msgTypes[20]
+	mi := &file_sdk_wire_plugin_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1589,7 +1698,7 @@ func (x *FromSource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FromSource.ProtoReflect.Descriptor instead.
 func (*FromSource) Descriptor() ([]byte, []int) {
-	return file_sdk_wire_plugin_proto_rawDescGZIP(), []int{20}
+	return file_sdk_wire_plugin_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *FromSource) GetTag() uint64 {
@@ -1625,7 +1734,7 @@ type ToAsker struct {
 
 func (x *ToAsker) Reset() {
 	*x = ToAsker{}
-	mi := &file_sdk_wire_plugin_proto_msgTypes[21]
+	mi := &file_sdk_wire_plugin_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1637,7 +1746,7 @@ func (x *ToAsker) String() string {
 func (*ToAsker) ProtoMessage() {}
 
 func (x *ToAsker) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_wire_plugin_proto_msgTypes[21]
+	mi := &file_sdk_wire_plugin_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1650,7 +1759,7 @@ func (x *ToAsker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToAsker.ProtoReflect.Descriptor instead.
 func (*ToAsker) Descriptor() ([]byte, []int) {
-	return file_sdk_wire_plugin_proto_rawDescGZIP(), []int{21}
+	return file_sdk_wire_plugin_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ToAsker) GetInstance() string {
@@ -1685,7 +1794,7 @@ type Question struct {
 
 func (x *Question) Reset() {
 	*x = Question{}
-	mi := &file_sdk_wire_plugin_proto_msgTypes[22]
+	mi := &file_sdk_wire_plugin_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1697,7 +1806,7 @@ func (x *Question) String() string {
 func (*Question) ProtoMessage() {}
 
 func (x *Question) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_wire_plugin_proto_msgTypes[22]
+	mi := &file_sdk_wire_plugin_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1710,7 +1819,7 @@ func (x *Question) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Question.ProtoReflect.Descriptor instead.
 func (*Question) Descriptor() ([]byte, []int) {
-	return file_sdk_wire_plugin_proto_rawDescGZIP(), []int{22}
+	return file_sdk_wire_plugin_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Question) GetId() uint64 {
@@ -1764,7 +1873,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_sdk_wire_plugin_proto_msgTypes[23]
+	mi := &file_sdk_wire_plugin_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1776,7 +1885,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_wire_plugin_proto_msgTypes[23]
+	mi := &file_sdk_wire_plugin_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1789,7 +1898,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_sdk_wire_plugin_proto_rawDescGZIP(), []int{23}
+	return file_sdk_wire_plugin_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Answer) GetId() uint64 {
@@ -1842,7 +1951,7 @@ type TransformRequest struct {
 
 func (x *TransformRequest) Reset() {
 	*x = TransformRequest{}
-	mi := &file_sdk_wire_plugin_proto_msgTypes[24]
+	mi := &file_sdk_wire_plugin_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1854,7 +1963,7 @@ func (x *TransformRequest) String() string {
 func (*TransformRequest) ProtoMessage() {}
 
 func (x *TransformRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_wire_plugin_proto_msgTypes[24]
+	mi := &file_sdk_wire_plugin_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1867,7 +1976,7 @@ func (x *TransformRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransformRequest.ProtoReflect.Descriptor instead.
 func (*TransformRequest) Descriptor() ([]byte, []int) {
-	return file_sdk_wire_plugin_proto_rawDescGZIP(), []int{24}
+	return file_sdk_wire_plugin_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *TransformRequest) GetInstance() string {
@@ -1902,7 +2011,7 @@ type TransformReply struct {
 
 func (x *TransformReply) Reset() {
 	*x = TransformReply{}
-	mi := &file_sdk_wire_plugin_proto_msgTypes[25]
+	mi := &file_sdk_wire_plugin_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1914,7 +2023,7 @@ func (x *TransformReply) String() string {
 func (*TransformReply) ProtoMessage() {}
 
 func (x *TransformReply) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_wire_plugin_proto_msgTypes[25]
+	mi := &file_sdk_wire_plugin_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1927,7 +2036,7 @@ func (x *TransformReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransformReply.ProtoReflect.Descriptor instead.
 func (*TransformReply) Descriptor() ([]byte, []int) {
-	return file_sdk_wire_plugin_proto_rawDescGZIP(), []int{25}
+	return file_sdk_wire_plugin_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *TransformReply) GetBatches() [][]byte {
@@ -1954,7 +2063,7 @@ type PublishRequest struct {
 
 func (x *PublishRequest) Reset() {
 	*x = PublishRequest{}
-	mi := &file_sdk_wire_plugin_proto_msgTypes[26]
+	mi := &file_sdk_wire_plugin_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1966,7 +2075,7 @@ func (x *PublishRequest) String() string {
 func (*PublishRequest) ProtoMessage() {}
 
 func (x *PublishRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_wire_plugin_proto_msgTypes[26]
+	mi := &file_sdk_wire_plugin_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1979,7 +2088,7 @@ func (x *PublishRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishRequest.ProtoReflect.Descriptor instead.
 func (*PublishRequest) Descriptor() ([]byte, []int) {
-	return file_sdk_wire_plugin_proto_rawDescGZIP(), []int{26}
+	return file_sdk_wire_plugin_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *PublishRequest) GetInstance() string {
@@ -2011,7 +2120,7 @@ type PublishReply struct {
 
 func (x *PublishReply) Reset() {
 	*x = PublishReply{}
-	mi := &file_sdk_wire_plugin_proto_msgTypes[27]
+	mi := &file_sdk_wire_plugin_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2023,7 +2132,7 @@ func (x *PublishReply) String() string {
 func (*PublishReply) ProtoMessage() {}
 
 func (x *PublishReply) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_wire_plugin_proto_msgTypes[27]
+	mi := &file_sdk_wire_plugin_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2036,7 +2145,7 @@ func (x *PublishReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishReply.ProtoReflect.Descriptor instead.
 func (*PublishReply) Descriptor() ([]byte, []int) {
-	return file_sdk_wire_plugin_proto_rawDescGZIP(), []int{27}
+	return file_sdk_wire_plugin_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *PublishReply) GetOutcome() PublishReply_Outcome {
@@ -2086,7 +2195,7 @@ type QueryRequest struct {
 
 func (x *QueryRequest) Reset() {
 	*x = QueryRequest{}
-	mi := &file_sdk_wire_plugin_proto_msgTypes[28]
+	mi := &file_sdk_wire_plugin_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2098,7 +2207,7 @@ func (x *QueryRequest) String() string {
 func (*QueryRequest) ProtoMessage() {}
 
 func (x *QueryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_wire_plugin_proto_msgTypes[28]
+	mi := &file_sdk_wire_plugin_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2111,7 +2220,7 @@ func (x *QueryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryRequest.ProtoReflect.Descriptor instead.
 func (*QueryRequest) Descriptor() ([]byte, []int) {
-	return file_sdk_wire_plugin_proto_rawDescGZIP(), []int{28}
+	return file_sdk_wire_plugin_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *QueryRequest) GetId() uint64 {
@@ -2182,7 +2291,7 @@ type QueryReply struct {
 
 func (x *QueryReply) Reset() {
 	*x = QueryReply{}
-	mi := &file_sdk_wire_plugin_proto_msgTypes[29]
+	mi := &file_sdk_wire_plugin_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2194,7 +2303,7 @@ func (x *QueryReply) String() string {
 func (*QueryReply) ProtoMessage() {}
 
 func (x *QueryReply) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_wire_plugin_proto_msgTypes[29]
+	mi := &file_sdk_wire_plugin_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2207,7 +2316,7 @@ func (x *QueryReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryReply.ProtoReflect.Descriptor instead.
 func (*QueryReply) Descriptor() ([]byte, []int) {
-	return file_sdk_wire_plugin_proto_rawDescGZIP(), []int{29}
+	return file_sdk_wire_plugin_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *QueryReply) GetId() uint64 {
@@ -2243,7 +2352,7 @@ var File_sdk_wire_plugin_proto protoreflect.FileDescriptor
 const file_sdk_wire_plugin_proto_rawDesc = "" +
 	"\n" +
 	"\x15sdk/wire/plugin.proto\x12\bnepho.v1\x1a\x14sdk/wire/batch.proto\"\x11\n" +
-	"\x0fDescribeRequest\"\x80\x02\n" +
+	"\x0fDescribeRequest\"\xae\x02\n" +
 	"\vDescription\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
@@ -2252,7 +2361,8 @@ const file_sdk_wire_plugin_proto_rawDesc = "" +
 	"\rsample_config\x18\x05 \x01(\tR\fsampleConfig\x12*\n" +
 	"\aoptions\x18\x06 \x03(\v2\x10.nepho.v1.OptionR\aoptions\x122\n" +
 	"\x06meters\x18\a \x03(\v2\x1a.nepho.v1.MeterDescriptionR\x06meters\x12\x10\n" +
-	"\x03sdk\x18\b \x01(\tR\x03sdk\"\x90\x01\n" +
+	"\x03sdk\x18\b \x01(\tR\x03sdk\x12,\n" +
+	"\x03own\x18\t \x03(\v2\x1a.nepho.v1.MeterDescriptionR\x03own\"\x90\x01\n" +
 	"\x06Option\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x18\n" +
@@ -2326,7 +2436,12 @@ const file_sdk_wire_plugin_proto_rawDesc = "" +
 	"\vStopRequest\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\"!\n" +
 	"\tStopReply\x12\x14\n" +
-	"\x05error\x18\x01 \x01(\tR\x05error\")\n" +
+	"\x05error\x18\x01 \x01(\tR\x05error\",\n" +
+	"\x0eMeasureRequest\x12\x1a\n" +
+	"\binstance\x18\x01 \x01(\tR\binstance\":\n" +
+	"\fMeasureReply\x12\x14\n" +
+	"\x05batch\x18\x01 \x01(\fR\x05batch\x12\x14\n" +
+	"\x05error\x18\x02 \x01(\tR\x05error\")\n" +
 	"\vPollRequest\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\"R\n" +
 	"\tPollReply\x12\x14\n" +
@@ -2407,12 +2522,13 @@ const file_sdk_wire_plugin_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05batch\x18\x02 \x01(\fR\x05batch\x12\x12\n" +
 	"\x04last\x18\x03 \x01(\bR\x04last\x12\x14\n" +
-	"\x05error\x18\x04 \x01(\tR\x05error2\xe8\x01\n" +
+	"\x05error\x18\x04 \x01(\tR\x05error2\xa5\x02\n" +
 	"\x06Plugin\x12<\n" +
 	"\bDescribe\x12\x19.nepho.v1.DescribeRequest\x1a\x15.nepho.v1.Description\x125\n" +
 	"\x05Check\x12\x16.nepho.v1.CheckRequest\x1a\x14.nepho.v1.CheckReply\x125\n" +
 	"\x05Start\x12\x16.nepho.v1.StartRequest\x1a\x14.nepho.v1.StartReply\x122\n" +
-	"\x04Stop\x12\x15.nepho.v1.StopRequest\x1a\x13.nepho.v1.StopReply2@\n" +
+	"\x04Stop\x12\x15.nepho.v1.StopRequest\x1a\x13.nepho.v1.StopReply\x12;\n" +
+	"\aMeasure\x12\x18.nepho.v1.MeasureRequest\x1a\x16.nepho.v1.MeasureReply2@\n" +
 	"\bPollster\x124\n" +
 	"\x04Poll\x12\x15.nepho.v1.PollRequest\x1a\x13.nepho.v1.PollReply0\x012@\n" +
 	"\x06Source\x126\n" +
@@ -2439,7 +2555,7 @@ func file_sdk_wire_plugin_proto_rawDescGZIP() []byte {
 }
 
 var file_sdk_wire_plugin_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_sdk_wire_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_sdk_wire_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_sdk_wire_plugin_proto_goTypes = []any{
 	(Question_Call)(0),        // 0: nepho.v1.Question.Call
 	(PublishReply_Outcome)(0), // 1: nepho.v1.PublishReply.Outcome
@@ -2458,70 +2574,75 @@ var file_sdk_wire_plugin_proto_goTypes = []any{
 	(*StartReply)(nil),        // 14: nepho.v1.StartReply
 	(*StopRequest)(nil),       // 15: nepho.v1.StopRequest
 	(*StopReply)(nil),         // 16: nepho.v1.StopReply
-	(*PollRequest)(nil),       // 17: nepho.v1.PollRequest
-	(*PollReply)(nil),         // 18: nepho.v1.PollReply
-	(*PollSummary)(nil),       // 19: nepho.v1.PollSummary
-	(*ToSource)(nil),          // 20: nepho.v1.ToSource
-	(*Settlement)(nil),        // 21: nepho.v1.Settlement
-	(*FromSource)(nil),        // 22: nepho.v1.FromSource
-	(*ToAsker)(nil),           // 23: nepho.v1.ToAsker
-	(*Question)(nil),          // 24: nepho.v1.Question
-	(*Answer)(nil),            // 25: nepho.v1.Answer
-	(*TransformRequest)(nil),  // 26: nepho.v1.TransformRequest
-	(*TransformReply)(nil),    // 27: nepho.v1.TransformReply
-	(*PublishRequest)(nil),    // 28: nepho.v1.PublishRequest
-	(*PublishReply)(nil),      // 29: nepho.v1.PublishReply
-	(*QueryRequest)(nil),      // 30: nepho.v1.QueryRequest
-	(*QueryReply)(nil),        // 31: nepho.v1.QueryReply
-	nil,                       // 32: nepho.v1.StartRequest.TagsEntry
-	(MeterType)(0),            // 33: nepho.v1.MeterType
+	(*MeasureRequest)(nil),    // 17: nepho.v1.MeasureRequest
+	(*MeasureReply)(nil),      // 18: nepho.v1.MeasureReply
+	(*PollRequest)(nil),       // 19: nepho.v1.PollRequest
+	(*PollReply)(nil),         // 20: nepho.v1.PollReply
+	(*PollSummary)(nil),       // 21: nepho.v1.PollSummary
+	(*ToSource)(nil),          // 22: nepho.v1.ToSource
+	(*Settlement)(nil),        // 23: nepho.v1.Settlement
+	(*FromSource)(nil),        // 24: nepho.v1.FromSource
+	(*ToAsker)(nil),           // 25: nepho.v1.ToAsker
+	(*Question)(nil),          // 26: nepho.v1.Question
+	(*Answer)(nil),            // 27: nepho.v1.Answer
+	(*TransformRequest)(nil),  // 28: nepho.v1.TransformRequest
+	(*TransformReply)(nil),    // 29: nepho.v1.TransformReply
+	(*PublishRequest)(nil),    // 30: nepho.v1.PublishRequest
+	(*PublishReply)(nil),      // 31: nepho.v1.PublishReply
+	(*QueryRequest)(nil),      // 32: nepho.v1.QueryRequest
+	(*QueryReply)(nil),        // 33: nepho.v1.QueryReply
+	nil,                       // 34: nepho.v1.StartRequest.TagsEntry
+	(MeterType)(0),            // 35: nepho.v1.MeterType
 }
 var file_sdk_wire_plugin_proto_depIdxs = []int32{
 	4,  // 0: nepho.v1.Description.options:type_name -> nepho.v1.Option
 	5,  // 1: nepho.v1.Description.meters:type_name -> nepho.v1.MeterDescription
-	33, // 2: nepho.v1.MeterDescription.type:type_name -> nepho.v1.MeterType
-	7,  // 3: nepho.v1.Value.list:type_name -> nepho.v1.List
-	8,  // 4: nepho.v1.Value.table:type_name -> nepho.v1.Table
-	6,  // 5: nepho.v1.List.values:type_name -> nepho.v1.Value
-	9,  // 6: nepho.v1.Table.entries:type_name -> nepho.v1.Entry
-	6,  // 7: nepho.v1.Entry.value:type_name -> nepho.v1.Value
-	8,  // 8: nepho.v1.CheckRequest.options:type_name -> nepho.v1.Table
-	12, // 9: nepho.v1.CheckReply.problems:type_name -> nepho.v1.Problem
-	8,  // 10: nepho.v1.StartRequest.options:type_name -> nepho.v1.Table
-	32, // 11: nepho.v1.StartRequest.tags:type_name -> nepho.v1.StartRequest.TagsEntry
-	12, // 12: nepho.v1.StartReply.problems:type_name -> nepho.v1.Problem
-	19, // 13: nepho.v1.PollReply.summary:type_name -> nepho.v1.PollSummary
-	21, // 14: nepho.v1.ToSource.settlements:type_name -> nepho.v1.Settlement
-	31, // 15: nepho.v1.ToSource.answer:type_name -> nepho.v1.QueryReply
-	30, // 16: nepho.v1.FromSource.query:type_name -> nepho.v1.QueryRequest
-	25, // 17: nepho.v1.ToAsker.answer:type_name -> nepho.v1.Answer
-	0,  // 18: nepho.v1.Question.call:type_name -> nepho.v1.Question.Call
-	1,  // 19: nepho.v1.PublishReply.outcome:type_name -> nepho.v1.PublishReply.Outcome
-	2,  // 20: nepho.v1.Plugin.Describe:input_type -> nepho.v1.DescribeRequest
-	10, // 21: nepho.v1.Plugin.Check:input_type -> nepho.v1.CheckRequest
-	13, // 22: nepho.v1.Plugin.Start:input_type -> nepho.v1.StartRequest
-	15, // 23: nepho.v1.Plugin.Stop:input_type -> nepho.v1.StopRequest
-	17, // 24: nepho.v1.Pollster.Poll:input_type -> nepho.v1.PollRequest
-	20, // 25: nepho.v1.Source.Listen:input_type -> nepho.v1.ToSource
-	23, // 26: nepho.v1.Asker.Ask:input_type -> nepho.v1.ToAsker
-	26, // 27: nepho.v1.Transformer.Transform:input_type -> nepho.v1.TransformRequest
-	28, // 28: nepho.v1.Publisher.Publish:input_type -> nepho.v1.PublishRequest
-	30, // 29: nepho.v1.Storage.Query:input_type -> nepho.v1.QueryRequest
-	3,  // 30: nepho.v1.Plugin.Describe:output_type -> nepho.v1.Description
-	11, // 31: nepho.v1.Plugin.Check:output_type -> nepho.v1.CheckReply
-	14, // 32: nepho.v1.Plugin.Start:output_type -> nepho.v1.StartReply
-	16, // 33: nepho.v1.Plugin.Stop:output_type -> nepho.v1.StopReply
-	18, // 34: nepho.v1.Pollster.Poll:output_type -> nepho.v1.PollReply
-	22, // 35: nepho.v1.Source.Listen:output_type -> nepho.v1.FromSource
-	24, // 36: nepho.v1.Asker.Ask:output_type -> nepho.v1.Question
-	27, // 37: nepho.v1.Transformer.Transform:output_type -> nepho.v1.TransformReply
-	29, // 38: nepho.v1.Publisher.Publish:output_type -> nepho.v1.PublishReply
-	31, // 39: nepho.v1.Storage.Query:output_type -> nepho.v1.QueryReply
-	30, // [30:40] is the sub-list for method output_type
-	20, // [20:30] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	5,  // 2: nepho.v1.Description.own:type_name -> nepho.v1.MeterDescription
+	35, // 3: nepho.v1.MeterDescription.type:type_name -> nepho.v1.MeterType
+	7,  // 4: nepho.v1.Value.list:type_name -> nepho.v1.List
+	8,  // 5: nepho.v1.Value.table:type_name -> nepho.v1.Table
+	6,  // 6: nepho.v1.List.values:type_name -> nepho.v1.Value
+	9,  // 7: nepho.v1.Table.entries:type_name -> nepho.v1.Entry
+	6,  // 8: nepho.v1.Entry.value:type_name -> nepho.v1.Value
+	8,  // 9: nepho.v1.CheckRequest.options:type_name -> nepho.v1.Table
+	12, // 10: nepho.v1.CheckReply.problems:type_name -> nepho.v1.Problem
+	8,  // 11: nepho.v1.StartRequest.options:type_name -> nepho.v1.Table
+	34, // 12: nepho.v1.StartRequest.tags:type_name -> nepho.v1.StartRequest.TagsEntry
+	12, // 13: nepho.v1.StartReply.problems:type_name -> nepho.v1.Problem
+	21, // 14: nepho.v1.PollReply.summary:type_name -> nepho.v1.PollSummary
+	23, // 15: nepho.v1.ToSource.settlements:type_name -> nepho.v1.Settlement
+	33, // 16: nepho.v1.ToSource.answer:type_name -> nepho.v1.QueryReply
+	32, // 17: nepho.v1.FromSource.query:type_name -> nepho.v1.QueryRequest
+	27, // 18: nepho.v1.ToAsker.answer:type_name -> nepho.v1.Answer
+	0,  // 19: nepho.v1.Question.call:type_name -> nepho.v1.Question.Call
+	1,  // 20: nepho.v1.PublishReply.outcome:type_name -> nepho.v1.PublishReply.Outcome
+	2,  // 21: nepho.v1.Plugin.Describe:input_type -> nepho.v1.DescribeRequest
+	10, // 22: nepho.v1.Plugin.Check:input_type -> nepho.v1.CheckRequest
+	13, // 23: nepho.v1.Plugin.Start:input_type -> nepho.v1.StartRequest
+	15, // 24: nepho.v1.Plugin.Stop:input_type -> nepho.v1.StopRequest
+	17, // 25: nepho.v1.Plugin.Measure:input_type -> nepho.v1.MeasureRequest
+	19, // 26: nepho.v1.Pollster.Poll:input_type -> nepho.v1.PollRequest
+	22, // 27: nepho.v1.Source.Listen:input_type -> nepho.v1.ToSource
+	25, // 28: nepho.v1.Asker.Ask:input_type -> nepho.v1.ToAsker
+	28, // 29: nepho.v1.Transformer.Transform:input_type -> nepho.v1.TransformRequest
+	30, // 30: nepho.v1.Publisher.Publish:input_type -> nepho.v1.PublishRequest
+	32, // 31: nepho.v1.Storage.Query:input_type -> nepho.v1.QueryRequest
+	3,  // 32: nepho.v1.Plugin.Describe:output_type -> nepho.v1.Description
+	11, // 33: nepho.v1.Plugin.Check:output_type -> nepho.v1.CheckReply
+	14, // 34: nepho.v1.Plugin.Start:output_type -> nepho.v1.StartReply
+	16, // 35: nepho.v1.Plugin.Stop:output_type -> nepho.v1.StopReply
+	18, // 36: nepho.v1.Plugin.Measure:output_type -> nepho.v1.MeasureReply
+	20, // 37: nepho.v1.Pollster.Poll:output_type -> nepho.v1.PollReply
+	24, // 38: nepho.v1.Source.Listen:output_type -> nepho.v1.FromSource
+	26, // 39: nepho.v1.Asker.Ask:output_type -> nepho.v1.Question
+	29, // 40: nepho.v1.Transformer.Transform:output_type -> nepho.v1.TransformReply
+	31, // 41: nepho.v1.Publisher.Publish:output_type -> nepho.v1.PublishReply
+	33, // 42: nepho.v1.Storage.Query:output_type -> nepho.v1.QueryReply
+	32, // [32:43] is the sub-list for method output_type
+	21, // [21:32] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_sdk_wire_plugin_proto_init() }
@@ -2545,7 +2666,7 @@ func file_sdk_wire_plugin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sdk_wire_plugin_proto_rawDesc), len(file_sdk_wire_plugin_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   31,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   7,
 		},

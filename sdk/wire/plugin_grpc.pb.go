@@ -37,6 +37,7 @@ const (
 	Plugin_Check_FullMethodName    = "/nepho.v1.Plugin/Check"
 	Plugin_Start_FullMethodName    = "/nepho.v1.Plugin/Start"
 	Plugin_Stop_FullMethodName     = "/nepho.v1.Plugin/Stop"
+	Plugin_Measure_FullMethodName  = "/nepho.v1.Plugin/Measure"
 )
 
 // PluginClient is the client API for Plugin service.
@@ -51,6 +52,9 @@ type PluginClient interface {
 	Start(ctx context.Context, in *StartRequest, opts ...grpc.CallOption) (*StartReply, error)
 	// Flushes, saves state and frees an instance.
 	Stop(ctx context.Context, in *StopRequest, opts ...grpc.CallOption) (*StopReply, error)
+	// Tells figures that an instance has about itself. Asked of plugins only whose
+	// Description has own meters, when somebody looks.
+	Measure(ctx context.Context, in *MeasureRequest, opts ...grpc.CallOption) (*MeasureReply, error)
 }
 
 type pluginClient struct {
@@ -101,6 +105,16 @@ func (c *pluginClient) Stop(ctx context.Context, in *StopRequest, opts ...grpc.C
 	return out, nil
 }
 
+func (c *pluginClient) Measure(ctx context.Context, in *MeasureRequest, opts ...grpc.CallOption) (*MeasureReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(MeasureReply)
+	err := c.cc.Invoke(ctx, Plugin_Measure_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // PluginServer is the server API for Plugin service.
 // All implementations must embed UnimplementedPluginServer
 // for forward compatibility.
@@ -113,6 +127,9 @@ type PluginServer interface {
 	Start(context.Context, *StartRequest) (*StartReply, error)
 	// Flushes, saves state and frees an instance.
 	Stop(context.Context, *StopRequest) (*StopReply, error)
+	// Tells figures that an instance has about itself. Asked of plugins only whose
+	// Description has own meters, when somebody looks.
+	Measure(context.Context, *MeasureRequest) (*MeasureReply, error)
 	mustEmbedUnimplementedPluginServer()
 }
 
@@ -134,6 +151,9 @@ func (UnimplementedPluginServer) Start(context.Context, *StartRequest) (*StartRe
 }
 func (UnimplementedPluginServer) Stop(context.Context, *StopRequest) (*StopReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Stop not implemented")
+}
+func (UnimplementedPluginServer) Measure(context.Context, *MeasureRequest) (*MeasureReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Measure not implemented")
 }
 func (UnimplementedPluginServer) mustEmbedUnimplementedPluginServer() {}
 func (UnimplementedPluginServer) testEmbeddedByValue()                {}
@@ -228,6 +248,24 @@ func _Plugin_Stop_Handler(srv interface{}, ctx context.Context, dec func(interfa
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Plugin_Measure_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MeasureRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PluginServer).Measure(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Plugin_Measure_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PluginServer).Measure(ctx, req.(*MeasureRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Plugin_ServiceDesc is the grpc.ServiceDesc for Plugin service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -250,6 +288,10 @@ var Plugin_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Stop",
 			Handler:    _Plugin_Stop_Handler,
+		},
+		{
+			MethodName: "Measure",
+			Handler:    _Plugin_Measure_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
