@@ -78,23 +78,34 @@ func New(o Options) *Server {
 	s.site.Handle("GET /{$}", s.getVersions, web.Public)
 	s.site.Handle("GET /healthcheck", func(http.ResponseWriter, *http.Request) error { return nil }, web.Public)
 	s.site.Handle("GET /v2/capabilities", s.getCapabilities, web.Public)
-	s.site.Handle("GET /v2/alarms", s.listAlarms)
-	s.site.Handle("POST /v2/alarms", s.postAlarm)
-	s.site.Handle("GET /v2/alarms/{id}", s.getAlarm)
-	s.site.Handle("PUT /v2/alarms/{id}", s.putAlarm)
-	s.site.Handle("DELETE /v2/alarms/{id}", s.deleteAlarm)
-	s.site.Handle("GET /v2/alarms/{id}/state", s.getState)
-	s.site.Handle("PUT /v2/alarms/{id}/state", s.putState)
-	s.site.Handle("GET /v2/alarms/{id}/history", s.getHistory)
-	s.site.Handle("POST /v2/query/alarms", s.queryAlarms)
-	s.site.Handle("POST /v2/query/alarms/history", s.queryHistory)
-	s.site.Handle("GET /v2/quotas", s.getQuotas)
-	s.site.Handle("POST /v2/quotas", s.postQuotas)
-	s.site.Handle("DELETE /v2/quotas/{project}", s.deleteQuotas)
-	s.site.Handle("POST /v2/test", s.postTest)
-	s.site.Handle("GET /v2/deliveries", s.getDeliveries)
-	s.site.Handle("POST /v2/deliveries/{ref}/retry", s.retryDelivery)
+	s.handle("GET /v2/alarms", s.listAlarms)
+	s.handle("POST /v2/alarms", s.postAlarm)
+	s.handle("GET /v2/alarms/{id}", s.getAlarm)
+	s.handle("PUT /v2/alarms/{id}", s.putAlarm)
+	s.handle("DELETE /v2/alarms/{id}", s.deleteAlarm)
+	s.handle("GET /v2/alarms/{id}/state", s.getState)
+	s.handle("PUT /v2/alarms/{id}/state", s.putState)
+	s.handle("GET /v2/alarms/{id}/history", s.getHistory)
+	s.handle("POST /v2/query/alarms", s.queryAlarms)
+	s.handle("POST /v2/query/alarms/history", s.queryHistory)
+	s.handle("GET /v2/quotas", s.getQuotas)
+	s.handle("POST /v2/quotas", s.postQuotas)
+	s.handle("DELETE /v2/quotas/{project}", s.deleteQuotas)
+	s.handle("POST /v2/test", s.postTest)
+	s.handle("GET /v2/deliveries", s.getDeliveries)
+	s.handle("POST /v2/deliveries/{ref}/retry", s.retryDelivery)
 	return s
+}
+
+// handle answers a request of those who are somebody: who has a token of Keystone without
+// a project may not see what belongs to none.
+func (s *Server) handle(pattern string, h func(http.ResponseWriter, *http.Request) error) {
+	s.site.Handle(pattern, func(w http.ResponseWriter, r *http.Request) error {
+		if who := askerOf(r); who.Tenant && who.Project == "" && !who.admin {
+			return errForbidden
+		}
+		return h(w, r)
+	})
 }
 
 // ServeHTTP implements [http.Handler].

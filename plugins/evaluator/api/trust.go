@@ -39,12 +39,12 @@ func scrub(actions []string) []string {
 	return list
 }
 
-// trust puts a trust into the actions that need one: that of the alarm before, or a new
-// one, which undo has removed if the alarm could not be stored.
+// trust puts a trust into the actions that need one: that of the alarm before if it is still
+// its user's, or a new one, which undo has removed if the alarm could not be stored.
 func (s *Server) trust(r *http.Request, a, old *def.Alarm) (undo func(), err error) {
 	undo = func() {}
 	id := ""
-	if old != nil {
+	if old != nil && old.User == a.User && old.Project == a.Project {
 		id = old.Trust()
 	}
 	for state, list := range a.Actions {

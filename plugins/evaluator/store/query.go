@@ -231,8 +231,9 @@ func (c *condition) order(ctx context.Context, q Query) (string, error) {
 		for i := range values {
 			into[i] = &values[i]
 		}
-		text := "SELECT " + strings.Join(names, ", ") + " FROM " + c.table.name + " WHERE " + c.table.fields[c.table.id].name + " = ?"
-		found, err := c.db.One(ctx, text, []any{c.db.UUID(q.Marker)}, into...)
+		// It is one of those that are listed: a row that one may not see is none.
+		text := "SELECT " + strings.Join(names, ", ") + " FROM " + c.table.name + " WHERE " + c.text.String() + " AND " + c.table.fields[c.table.id].name + " = ?"
+		found, err := c.db.One(ctx, text, append(slices.Clone(c.args), c.db.UUID(q.Marker)), into...)
 		if err != nil {
 			return "", err
 		}
