@@ -24,7 +24,8 @@ type Replayed struct {
 type Step struct {
 	At    time.Time
 	State def.State
-	// Values are the newest values of the rule's leaves; one that has none has no place.
+	// Values are the newest values of the rule's leaves; one that has none has no place. There
+	// are none outside the alarm's time constraints, where the state stays.
 	Values []float64
 }
 
@@ -71,7 +72,11 @@ func (e *Evaluator) Replay(ctx context.Context, a *def.Alarm, from, to time.Time
 	r := &Replayed{}
 	state := def.InsufficientData
 	for at := from.Add(step); !at.After(to); at = at.Add(step) {
-		s := Step{At: at}
+		s := Step{At: at, State: state}
+		if _, ok := n.within(at); !ok {
+			r.Steps = append(r.Steps, s)
+			continue
+		}
 		verdicts := make([]judge.Verdict, len(tracks))
 		for i := range tracks {
 			t := threshold(n.leaves[i].rule)
