@@ -85,9 +85,7 @@ func (e *evaluator) Start(ctx context.Context, env sdk.Env) (err error) {
 	if err := e.ask(who, &o); err != nil {
 		return err
 	}
-	if e.engine, err = evaluate.New(ctx, o); err != nil {
-		return err
-	}
+	e.engine = evaluate.New(o)
 	stamp := e.stamp()
 	if err := e.reconcile(ctx); err != nil {
 		return err

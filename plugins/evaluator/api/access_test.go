@@ -60,10 +60,7 @@ func newCloud(t *testing.T) *cloud {
 			t.Error(err)
 		}
 	})
-	e, err := evaluate.New(t.Context(), evaluate.Options{Store: s, Interval: time.Minute})
-	if err != nil {
-		t.Fatal(err)
-	}
+	e := evaluate.New(evaluate.Options{Store: s, Interval: time.Minute})
 	c := &cloud{t: t, store: s}
 	c.server = api.New(api.Options{
 		Store: s, Evaluator: e, Trusts: c, Limits: store.Limits{Project: -1, User: -1}, Owed: func([]string) {}, Retry: func(string) {},

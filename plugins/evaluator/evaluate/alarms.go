@@ -109,6 +109,12 @@ func (e *Evaluator) Put(a *store.Alarm) {
 	n := newAlarm(a)
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.loading.touch(a.ID)
+	e.put(a, n)
+}
+
+// put is Put of what newAlarm made of an alarm, with the mutex held.
+func (e *Evaluator) put(a *store.Alarm, n *alarm) {
 	old := e.alarms[a.ID]
 	// Both versions only rise, so of two that were read at different times one is newer in
 	// both. What is known already must stay: a transition of it may be under way.
@@ -131,13 +137,14 @@ func (e *Evaluator) Put(a *store.Alarm) {
 	}
 	e.index.add(n)
 	e.mark(n)
-	e.ring()
+	e.ringSoon()
 }
 
 // Remove forgets an alarm, which was deleted.
 func (e *Evaluator) Remove(id uuid.UUID) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.loading.touch(id)
 	if a := e.alarms[id]; a != nil {
 		e.remove(a)
 	}

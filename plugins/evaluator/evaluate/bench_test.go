@@ -76,10 +76,7 @@ func BenchmarkHeld(b *testing.B) {
 	const alarms = 1_000_000
 	for b.Loop() {
 		r := newRig(b)
-		e, err := New(b.Context(), Options{Store: r.store, Series: r.shelf, Interval: time.Minute})
-		if err != nil {
-			b.Fatal(err)
-		}
+		e := New(Options{Store: r.store, Series: r.shelf, Interval: time.Minute})
 		heap := func() uint64 {
 			runtime.GC()
 			debug.FreeOSMemory()
@@ -128,8 +125,8 @@ func BenchmarkStart(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		e, err := New(b.Context(), Options{Store: r.store, Series: r.shelf, Interval: time.Minute})
-		if err != nil || len(e.alarms) != alarms {
+		e := New(Options{Store: r.store, Series: r.shelf, Interval: time.Minute})
+		if err := e.load(b.Context()); err != nil || len(e.alarms) != alarms {
 			b.Fatalf("%d alarms, %v", len(e.alarms), err)
 		}
 	}

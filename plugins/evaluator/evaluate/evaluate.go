@@ -2,8 +2,9 @@
 // them when these have newer points or when time alone can change their state, and
 // commits what is found.
 //
-// What is in memory: alarms.go. When an alarm is looked at: follow.go, timers.go. What
-// looking is: look.go, ask.go (data), commit.go (transitions). Events: events.go.
+// What is in memory: alarms.go; how it comes there: load.go. When an alarm is looked at:
+// follow.go, timers.go. What looking is: look.go, ask.go (data), commit.go (transitions).
+// Events: events.go.
 package evaluate
 
 import (
@@ -67,6 +68,8 @@ type Evaluator struct {
 	dirty   []*alarm // to be looked at now
 	timers  timers
 	polling bool // the storage can't be followed
+	soon    bool // it will be rung
+	loading loading
 
 	wake     chan struct{} // has an element when dirty or timers have something new
 	eventsMu sync.Mutex    // one batch of events after the other
@@ -90,8 +93,8 @@ func (e *Evaluator) Counters() Counters {
 	return Counters{Looks: e.looks.Load(), Transitions: e.moves.Load(), Alarms: len(e.alarms), Waiting: len(e.dirty)}
 }
 
-// New loads all alarms.
-func New(ctx context.Context, o Options) (*Evaluator, error) {
+// New makes an evaluator, which has no alarms before Run reads them.
+func New(o Options) *Evaluator {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -101,18 +104,22 @@ func New(ctx context.Context, o Options) (*Evaluator, error) {
 	if o.Prometheus == nil {
 		o.Prometheus = o.Series
 	}
-	e := &Evaluator{o: o, alarms: map[uuid.UUID]*alarm{}, wake: make(chan struct{}, 1)}
+	e := &Evaluator{
+		o: o, alarms: map[uuid.UUID]*alarm{}, wake: make(chan struct{}, 1),
+		loading: loading{done: make(chan struct{}), touched: map[uuid.UUID]struct{}{}},
+	}
 	e.index.init()
 	e.events.init()
 	e.trouble.log = o.Log
-	if err := o.Store.Load(ctx, e.Put); err != nil {
-		return nil, err
-	}
-	return e, nil
+	return e
 }
 
-// Run evaluates until ctx ends, and gives its error.
+// Run reads all alarms and evaluates until ctx ends, and gives its error, or why alarms
+// can't be read. It may be called again.
 func (e *Evaluator) Run(ctx context.Context) error {
+	if err := e.load(ctx); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var work sync.WaitGroup
@@ -144,6 +151,24 @@ func (e *Evaluator) ring() {
 	case e.wake <- struct{}{}:
 	default:
 	}
+}
+
+// together is how long an alarm that was just made or changed may wait for others, so that
+// they are looked up together. New points never wait.
+const together = 20 * time.Millisecond
+
+// ringSoon is ring in a moment. The evaluator's mutex is held.
+func (e *Evaluator) ringSoon() {
+	if e.soon {
+		return
+	}
+	e.soon = true
+	time.AfterFunc(together, func() {
+		e.mu.Lock()
+		e.soon = false
+		e.mu.Unlock()
+		e.ring()
+	})
 }
 
 // trouble says once that something does not work, and once that it works again.

@@ -49,8 +49,12 @@ func (x *eventIndex) remove(a *alarm) {
 	}
 }
 
-// Events evaluates rules about events. It returns when what they cause is stored.
+// Events evaluates rules about events. It returns when what they cause is stored. Its error
+// says that they have to be given again.
 func (e *Evaluator) Events(ctx context.Context, events []sdk.Event) error {
+	if err := e.awaitLoaded(ctx); err != nil {
+		return err
+	}
 	e.eventsMu.Lock()
 	defer e.eventsMu.Unlock()
 	// What is found is committed in rounds: each has an alarm once.

@@ -175,16 +175,12 @@ func newRig(t testing.TB) *rig {
 // start starts the evaluator; it ends with the test.
 func (r *rig) start() {
 	r.t.Helper()
-	var err error
-	r.e, err = New(r.t.Context(), Options{
+	r.e = New(Options{
 		Store: r.store, Series: r.shelf, Interval: time.Minute, Owed: func([]string) {},
 		Owe: func(n *Notice) []*store.Delivery {
 			return []*store.Delivery{{ID: n.ID, Alarm: n.Alarm.ID, Target: "t", Action: "log:", Body: n.Reason, Created: n.At}}
 		},
 	})
-	if err != nil {
-		r.t.Fatal(err)
-	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {

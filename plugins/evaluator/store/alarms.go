@@ -255,49 +255,6 @@ func (s *Store) Alarm(ctx context.Context, id uuid.UUID) (a *Alarm, err error) {
 	return a, err
 }
 
-// loaded is how many alarms Load reads at once.
-const loaded = 1000
-
-// Load calls f for each alarm, in the order in which they were made. One that can't be
-// read is logged and left out.
-func (s *Store) Load(ctx context.Context, f func(*Alarm)) error {
-	for after := int64(0); ; {
-		var part []*Alarm
-		n := 0
-		next := after
-		err := s.db.Read(ctx, func(db *database.Session) error {
-			part, n, next = part[:0], 0, after
-			rows, err := db.Query(ctx, "SELECT ref FROM alarm WHERE ref > ? ORDER BY ref LIMIT ?", after, loaded)
-			if err := database.Each(rows, err, func(rows *sql.Rows) error {
-				n++
-				return rows.Scan(&next)
-			}); err != nil {
-				return err
-			}
-			rows, err = db.Query(ctx, "SELECT "+columns+" FROM alarm WHERE ref > ? AND ref <= ? ORDER BY ref", after, next)
-			return database.Each(rows, err, func(rows *sql.Rows) error {
-				a, err := scan(rows)
-				if err != nil {
-					s.o.Log.Error("an alarm is left out", "error", err)
-					return nil
-				}
-				part = append(part, a)
-				return nil
-			})
-		})
-		if err != nil {
-			return err
-		}
-		for _, a := range part {
-			f(a)
-		}
-		if n < loaded {
-			return nil
-		}
-		after = next
-	}
-}
-
 // isRefusal reports whether an error of a change says that it changed nothing, and
 // why it never will.
 func isRefusal(err error) bool {

@@ -120,14 +120,27 @@ func TestAlarmLife(t *testing.T) {
 		if a.Alarm.Version++; !same(a, &late) {
 			t.Errorf("after a change it is %+v, not %+v", late, a)
 		}
-		n := 0
-		ok(t, s.Load(ctx, func(b *Alarm) {
-			if n++; !same(a, b) {
-				t.Errorf("loaded %+v", b)
-			}
-		}))
-		if n != 1 {
-			t.Errorf("%d alarms are loaded", n)
+		loaded := func() (list []*Alarm) {
+			var mu sync.Mutex
+			ok(t, s.Load(ctx, func(a *Alarm) {
+				mu.Lock()
+				defer mu.Unlock()
+				list = append(list, a)
+			}))
+			return list
+		}
+		want := *a // what evaluation needs of it
+		want.Name, want.Description, want.Severity, want.Actions, want.Origin, want.Reason = "", "", 0, [3][]string{}, "", ""
+		if list := loaded(); len(list) != 1 || !same(&want, list[0]) {
+			t.Errorf("%d alarms are loaded, the first %+v", len(list), list[0])
+		}
+		a.Enabled = false
+		ok(t, s.Update(ctx, a, nil, nil))
+		if list := loaded(); len(list) != 0 {
+			t.Errorf("%+v is loaded, which is not enabled", list[0])
+		}
+		if n, err := s.Count(ctx); n != 1 || err != nil {
+			t.Errorf("%d alarms, %v", n, err)
 		}
 		ok(t, s.Delete(ctx, a.ID, lineOf(a, Deletion)))
 		is(t, s.Delete(ctx, a.ID, nil), ErrNotFound)
