@@ -219,7 +219,7 @@ func (e *evaluator) change(a *store.Alarm, kind store.Kind, at time.Time) *store
 		detail = def.Object{{Name: "state", Value: a.State.String()}}
 	}
 	c := &store.Change{
-		ID: uuid.New(), Alarm: a.ID, Kind: kind, Detail: string(def.AppendJSON(nil, detail)), Who: store.Who{User: a.Origin},
+		ID: uuid.New(), Alarm: a.ID, Name: a.Name, Kind: kind, Detail: string(def.AppendJSON(nil, detail)), Who: store.Who{User: a.Origin},
 		OnBehalfOf: a.Project, Severity: a.Severity, At: at,
 	}
 	c.Deliveries = e.record(c)

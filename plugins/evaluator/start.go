@@ -79,7 +79,7 @@ func (e *evaluator) Start(ctx context.Context, env sdk.Env) (err error) {
 	}
 	e.queue = action.New(action.Options{
 		Store: e.store, First: e.Actions.RetryMin, Longest: e.Actions.RetryMax, GiveUp: e.Actions.GiveUp, Timeout: e.Actions.Timeout, Log: e.log,
-		Senders: senders, Event: e.host,
+		Senders: senders, Events: e.host,
 	})
 	o := evaluate.Options{Store: e.store, Interval: e.Interval, Lag: e.Lag, Owe: e.owe, Record: e.record, Owed: e.queue.Owed, Log: e.log}
 	if err := e.ask(who, &o); err != nil {

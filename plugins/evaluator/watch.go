@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"iter"
-	"net/url"
 	"strings"
 	"sync/atomic"
 
@@ -92,19 +91,26 @@ func (h *hostHandle) Compute(ctx context.Context, q sdk.ComputeQuery) ([]sdk.Com
 	return s.Compute(ctx, q)
 }
 
-// Send implements action.Sender: it gives a change to the pipelines, and waits until
-// what they make of it is durable.
-func (h *hostHandle) Send(ctx context.Context, _ *url.URL, d *store.Delivery) error {
+// Give implements action.Pipelines.
+func (h *hostHandle) Give(ctx context.Context, list []*store.Delivery) error {
 	host := h.host.Load()
 	if host == nil {
 		return errNoHost
 	}
-	event, err := eventOf(d)
-	if err != nil {
-		return &action.Refused{Reason: err.Error()}
+	events := make([]*sdk.Event, len(list))
+	for i, d := range list {
+		var err error
+		if events[i], err = eventOf(d); err != nil {
+			return &action.Refused{Reason: err.Error()}
+		}
 	}
 	settled := make(chan error, 1)
-	fill := func(out *sdk.Builder) error { out.AddEvent(*event); return nil }
+	fill := func(out *sdk.Builder) error {
+		for _, e := range events {
+			out.AddEvent(*e)
+		}
+		return nil
+	}
 	if err := (*host).Deliver(ctx, fill, func(err error) { settled <- err }); err != nil {
 		return err
 	}
@@ -119,24 +125,25 @@ func (h *hostHandle) Send(ctx context.Context, _ *url.URL, d *store.Delivery) er
 // eventOf makes the event of a change, as Aodh notifies of it.
 func eventOf(d *store.Delivery) (*sdk.Event, error) {
 	var change struct {
-		Type, Detail, Severity string
-		User                   string `json:"user_id"`
-		Project                string `json:"project_id"`
-		OnBehalfOf             string `json:"on_behalf_of"`
+		Type, Name, Detail, Severity string
+
+		User       string `json:"user_id"`
+		Project    string `json:"project_id"`
+		OnBehalfOf string `json:"on_behalf_of"`
 	}
 	if err := json.Unmarshal([]byte(d.Body), &change); err != nil {
 		return nil, err
 	}
 	var detail struct {
-		State, Name string
-		Transition  string `json:"transition_reason"`
+		State      string
+		Transition string `json:"transition_reason"`
 	}
 	if err := json.Unmarshal([]byte(change.Detail), &detail); err != nil {
 		return nil, err
 	}
 	e := &sdk.Event{MessageID: d.ID.String(), EventType: "alarm." + strings.ReplaceAll(change.Type, " ", "_"), Generated: d.Created, Raw: []byte(change.Detail)}
 	for _, t := range [][2]string{
-		{"alarm_id", d.Alarm.String()}, {"name", detail.Name}, {"project_id", change.OnBehalfOf}, {"user_id", change.User},
+		{"alarm_id", d.Alarm.String()}, {"name", change.Name}, {"project_id", change.OnBehalfOf}, {"user_id", change.User},
 		{"severity", change.Severity}, {"state", detail.State}, {"reason", detail.Transition},
 	} {
 		if t[1] != "" {

@@ -46,7 +46,7 @@ func Event(c *store.Change) *store.Delivery {
 	return &store.Delivery{
 		ID: c.ID, Alarm: c.Alarm, Project: c.OnBehalfOf, Target: EventTarget, Action: EventTarget, Created: c.At,
 		Body: string(def.AppendJSON(nil, def.Object{
-			{Name: "type", Value: c.Kind.String()}, {Name: "detail", Value: c.Detail}, {Name: "user_id", Value: c.User}, {Name: "project_id", Value: c.Project},
+			{Name: "type", Value: c.Kind.String()}, {Name: "name", Value: c.Name}, {Name: "detail", Value: c.Detail}, {Name: "user_id", Value: c.User}, {Name: "project_id", Value: c.Project},
 			{Name: "on_behalf_of", Value: c.OnBehalfOf}, {Name: "severity", Value: c.Severity.String()},
 		})),
 	}

@@ -19,6 +19,15 @@ type Sender interface {
 	Send(ctx context.Context, action *url.URL, d *store.Delivery) error
 }
 
+// Pipelines takes changes of alarms, many at once: what one waits for, such as a disk, the
+// others need not wait for again.
+type Pipelines interface {
+	// Give gives changes to the pipelines in their order, and returns when what these
+	// make of them is durable. Its error is as that of a [Sender], and says that all are
+	// still owed.
+	Give(ctx context.Context, list []*store.Delivery) error
+}
+
 // Refused is an answer by which a target says that it will never take a delivery.
 type Refused struct {
 	Reason string
@@ -41,8 +50,8 @@ type Options struct {
 	Store *store.Store
 	// Senders are those of schemes, such as http.
 	Senders map[string]Sender
-	// Event takes what goes into the pipelines; nil: nothing does.
-	Event Sender
+	// Events takes what goes into the pipelines; nil: nothing does.
+	Events Pipelines
 	// First is the pause after the first attempt in vain, which doubles up to Longest.
 	// After GiveUp a delivery is put aside.
 	First, Longest, GiveUp time.Duration
@@ -167,8 +176,9 @@ func (q *Queue) Failing() map[string]time.Time {
 }
 
 const (
-	// read is how many deliveries are read at once.
-	read = 32
+	// read is how many deliveries of a target are read at once, readEvents how many
+	// changes that go into the pipelines.
+	read, readEvents = 32, 256
 	// fresh is how long what was read is taken for what is still owed: another node may
 	// delete alarms, which are not to fire then. Of deletions here the store tells.
 	fresh = 100 * time.Millisecond
@@ -178,9 +188,13 @@ const (
 
 // serve does what is owed to a target, until there has been nothing for a while.
 func (q *Queue) serve(ctx context.Context, w *worker) {
+	most := read
+	if w.target == EventTarget {
+		most = readEvents
+	}
 	for ctx.Err() == nil {
 		deletions := q.o.Store.Deletions() // before reading, so that none is missed
-		list, err := q.o.Store.Owed(ctx, w.target, 0, read)
+		list, err := q.o.Store.Owed(ctx, w.target, 0, most)
 		if err != nil {
 			q.await(ctx, w, time.Second)
 			continue
@@ -205,10 +219,15 @@ func (q *Queue) serve(ctx context.Context, w *worker) {
 			}
 			return q.o.Store.StillOwed(ctx, d.Ref)
 		}
-		for _, d := range list {
-			if !q.do(ctx, w, d, owed) {
+		for len(list) > 0 {
+			n := 1
+			if w.target == EventTarget && w.failing.IsZero() {
+				n = len(list)
+			}
+			if !q.do(ctx, w, list[:n], owed) {
 				break
 			}
+			list = list[n:]
 		}
 	}
 }
@@ -227,9 +246,9 @@ func (q *Queue) await(ctx context.Context, w *worker, most time.Duration) bool {
 	}
 }
 
-// do tries a delivery if it is still owed when its turn comes. It reports whether that is
-// over; if not, it has waited for the next attempt.
-func (q *Queue) do(ctx context.Context, w *worker, d *store.Delivery, owed func(*store.Delivery) (bool, error)) bool {
+// do tries deliveries, together, that are still owed when their turn comes. It reports
+// whether that is over; if not, it has waited for the next attempt.
+func (q *Queue) do(ctx context.Context, w *worker, list []*store.Delivery, owed func(*store.Delivery) (bool, error)) bool {
 	slots := q.quick
 	if !w.failing.IsZero() {
 		slots = q.slow
@@ -239,26 +258,34 @@ func (q *Queue) do(ctx context.Context, w *worker, d *store.Delivery, owed func(
 	case <-ctx.Done():
 		return false
 	}
-	is, err := owed(d)
-	if is {
-		err = q.attempt(ctx, d)
+	list, unknown := those(list, owed)
+	var err error
+	if unknown == nil && len(list) > 0 {
+		err = q.attempt(ctx, list)
 	}
 	<-slots
-	if !is {
-		if err != nil { // nobody knows
-			q.await(ctx, w, time.Second)
-		}
-		return err == nil
-	}
-	if err != nil && ctx.Err() != nil {
+	switch {
+	case unknown != nil:
+		q.await(ctx, w, time.Second)
 		return false
+	case len(list) == 0:
+		return true
+	case err != nil && ctx.Err() != nil:
+		return false
+	case err != nil && len(list) > 1: // one may be at fault; the others are read again
+		return q.do(ctx, w, list[:1], owed)
 	}
+	d := list[0]
 	q.mark(w, d, err)
 	var refused *Refused
 	age := time.Since(d.Created)
 	switch {
 	case err == nil:
-		err = q.o.Store.Delivered(context.WithoutCancel(ctx), d.Ref)
+		refs := make([]int64, len(list))
+		for i, d := range list {
+			refs[i] = d.Ref
+		}
+		err = q.o.Store.Delivered(context.WithoutCancel(ctx), refs...)
 	case errors.As(err, &refused) || age > q.o.GiveUp:
 		q.o.Log.Warn("an alarm's action is given up", "alarm", d.Alarm, "target", w.target, "tries", d.Tries+1, "error", err)
 		err = q.o.Store.Tried(ctx, d.Ref, d.Tries+1, err.Error(), time.Now())
@@ -278,20 +305,35 @@ func (q *Queue) do(ctx context.Context, w *worker, d *store.Delivery, owed func(
 	return true
 }
 
+// those gives the deliveries that are still owed.
+func those(list []*store.Delivery, owed func(*store.Delivery) (bool, error)) (still []*store.Delivery, err error) {
+	for _, d := range list {
+		is, err := owed(d)
+		if err != nil {
+			return nil, err
+		}
+		if is {
+			still = append(still, d)
+		}
+	}
+	return still, nil
+}
+
 // grace is how long an attempt that is under way may go on when the queue ends: its
 // target may have taken the delivery already.
 const grace = 2 * time.Second
 
-// attempt does an action once.
-func (q *Queue) attempt(end context.Context, d *store.Delivery) error {
+// attempt does an action once, or gives changes to the pipelines.
+func (q *Queue) attempt(end context.Context, list []*store.Delivery) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(end), q.o.Timeout)
 	defer cancel()
 	defer context.AfterFunc(end, func() { time.AfterFunc(grace, cancel) })()
+	d := list[0]
 	if d.Target == EventTarget {
-		if q.o.Event == nil {
+		if q.o.Events == nil {
 			return nil
 		}
-		return q.o.Event.Send(ctx, nil, d)
+		return q.o.Events.Give(ctx, list)
 	}
 	u, err := url.Parse(d.Action)
 	if err != nil {

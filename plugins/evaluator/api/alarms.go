@@ -257,7 +257,7 @@ func (s *Server) putState(w http.ResponseWriter, r *http.Request) error {
 // change is a line of history of what a request does.
 func (s *Server) change(r *http.Request, a *store.Alarm, kind store.Kind, detail def.Object) *store.Change {
 	c := &store.Change{
-		ID: uuid.New(), Alarm: a.ID, Kind: kind, Detail: string(def.AppendJSON(nil, detail)),
+		ID: uuid.New(), Alarm: a.ID, Name: a.Name, Kind: kind, Detail: string(def.AppendJSON(nil, detail)),
 		Who: askerOf(r).who(), OnBehalfOf: a.Project, Severity: a.Severity, At: s.o.Now().UTC(),
 	}
 	if s.o.Record != nil {

@@ -65,7 +65,7 @@ func (e *Evaluator) transitions(ctx context.Context, changes []*looked, now time
 				t.Status.Evaluated = time.Unix(0, l.seen)
 			}
 			t.Change = &store.Change{
-				ID: n.ID, Alarm: l.id, Kind: store.StateTransition, OnBehalfOf: alarm.Project, Severity: alarm.Severity, At: now,
+				ID: n.ID, Alarm: l.id, Name: alarm.Name, Kind: store.StateTransition, OnBehalfOf: alarm.Project, Severity: alarm.Severity, At: now,
 				Detail: string(def.AppendJSON(nil, def.Object{{Name: "state", Value: l.outcome.State.String()}, {Name: "transition_reason", Value: l.outcome.Reason}})),
 			}
 		}

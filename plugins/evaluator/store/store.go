@@ -108,7 +108,9 @@ func (k Kind) String() string { return kinds[k] }
 // Change is a line of history.
 type Change struct {
 	ID, Alarm uuid.UUID
-	Kind      Kind
+	// Name is the alarm's, for those who are told of the change: it is not kept.
+	Name string
+	Kind Kind
 	// Detail is JSON.
 	Detail string
 	// Who did it, for which project.
