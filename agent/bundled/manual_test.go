@@ -2,6 +2,7 @@ package bundled_test
 
 import (
 	"cmp"
+	"context"
 	"flag"
 	"fmt"
 	"net/http/httptest"
@@ -21,6 +22,8 @@ import (
 	"github.com/nephoscope/nepho/agent/status"
 	"github.com/nephoscope/nepho/sdk"
 	sdkconfig "github.com/nephoscope/nepho/sdk/config"
+	"github.com/nephoscope/nepho/sdk/figure"
+	"github.com/nephoscope/nepho/sdk/wire"
 )
 
 var update = flag.Bool("update", false, "write the tables of docs/OPERATING.md anew")
@@ -36,6 +39,7 @@ func TestManualIsTrue(t *testing.T) {
 		"pipelines": optionTable(config.Pipeline{}),
 		"metrics":   metricTable(t),
 		"internal":  internalTable(t),
+		"figures":   figureTable(t),
 	} {
 		begin, end := "<!-- made: "+name+" -->\n", "<!-- end -->"
 		before, rest, found := strings.Cut(made, begin)
@@ -138,6 +142,8 @@ func (one) Status() *host.Status {
 
 func (one) Latest() map[string]*sdk.Batch { return nil }
 
+func (one) Figures(context.Context) []host.Figures { return []host.Figures{{Instance: "i"}} }
+
 // metricTable lists what /metrics gives.
 func metricTable(t *testing.T) string {
 	t.Helper()
@@ -167,6 +173,26 @@ func metricTable(t *testing.T) string {
 		}
 		table += row("`"+name+"`", strings.ToLower(f.GetType().String()), strings.Join(labels, ", "), f.GetHelp())
 	}
+	return table
+}
+
+// figureTable lists what bundled plugins tell about themselves.
+func figureTable(t *testing.T) string {
+	t.Helper()
+	table := row("sample", "metric", "type", "unit", "") + row("---", "---", "---", "---", "---")
+	each(t, func(t *testing.T, _ string, p sdk.Plugin) {
+		var own []*wire.MeterDescription
+		for _, m := range p.Own {
+			own = append(own, &wire.MeterDescription{Name: m.Name, Type: wire.MeterType(m.Type), Unit: m.Unit, Doc: m.Doc})
+		}
+		d := figure.Declare(p.Name, own)
+		if err := d.Err(); err != nil {
+			t.Error(err)
+		}
+		for _, m := range d.Meters() {
+			table += row("`"+m.Name+"`", "`"+m.Metric+"`", m.Type.String(), m.Unit, m.Doc)
+		}
+	})
 	return table
 }
 

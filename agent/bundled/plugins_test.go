@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"unicode"
@@ -68,7 +69,7 @@ func TestTextsAreInOneStyle(t *testing.T) {
 			isSentence("the text on option "+o.path, o.Doc, true)
 		}
 		seen := map[string]bool{}
-		for _, m := range p.Meters {
+		for _, m := range slices.Concat(p.Meters, p.Own) {
 			if m.Doc == "" || seen[m.Name] {
 				t.Errorf("meter %s has no text or is declared twice", m.Name)
 			}
@@ -107,7 +108,7 @@ func TestManualsAreComplete(t *testing.T) {
 				t.Errorf("%s does not tell the default of option %s, %q: %s", path, o.path, o.Default, row)
 			}
 		}
-		for _, m := range p.Meters {
+		for _, m := range slices.Concat(p.Meters, p.Own) {
 			row := regexp.MustCompile(`(?m)^\| ` + regexp.QuoteMeta("`"+m.Name+"`") + ` \| ` + m.Type.String() + ` \| ` + regexp.QuoteMeta(m.Unit) + ` *\|`)
 			if !row.MatchString(text) {
 				t.Errorf("%s has no row on meter %s with type %v and unit %q", path, m.Name, m.Type, m.Unit)

@@ -23,6 +23,7 @@ import (
 	"github.com/nephoscope/nepho/agent/supervisor"
 	"github.com/nephoscope/nepho/sdk"
 	sdkconfig "github.com/nephoscope/nepho/sdk/config"
+	"github.com/nephoscope/nepho/sdk/figure"
 	"github.com/nephoscope/nepho/sdk/protocol"
 	"github.com/nephoscope/nepho/sdk/wire"
 )
@@ -160,6 +161,9 @@ func (c *Catalog) Describe(i *config.Instance) (*config.Plugin, error) {
 			for _, m := range p.Meters {
 				d.Meters = append(d.Meters, m.Name)
 			}
+			for _, m := range p.Own {
+				d.Own = append(d.Own, "nepho."+p.Name+"."+m.Name)
+			}
 			return d, nil
 		}
 	}
@@ -169,7 +173,7 @@ func (c *Catalog) Describe(i *config.Instance) (*config.Plugin, error) {
 	w, err := c.ask(i)
 	if err != nil && c.Unusable != nil {
 		c.Unusable(config.Problem{Pos: i.Pos, Key: i.Kind + "." + i.Plugin, Message: err.Error()})
-		return &config.Plugin{Kind: i.Kind, Name: i.Plugin}, nil
+		return &config.Plugin{Kind: i.Kind, Name: i.Plugin, Unknown: true}, nil
 	}
 	if err != nil {
 		return nil, err
@@ -177,6 +181,9 @@ func (c *Catalog) Describe(i *config.Instance) (*config.Plugin, error) {
 	d := &config.Plugin{Kind: w.Kind, Name: w.Name, Version: w.Version}
 	for _, m := range w.Meters {
 		d.Meters = append(d.Meters, m.Name)
+	}
+	for _, m := range figure.Declare(i.Plugin, w.Own).Meters() {
+		d.Own = append(d.Own, m.Name)
 	}
 	for _, o := range w.Options {
 		d.Options = append(d.Options, sdkconfig.Option{Name: o.Name, Type: o.Type, Default: o.Default, Doc: o.Doc, Required: o.Required, Secret: o.Secret})

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 
@@ -28,9 +29,18 @@ type Plugin struct {
 	Kind, Name, Version string
 	// Meters are those that a pollster can give; empty means unknown.
 	Meters []string
+	// Own are the samples that the internal pollster makes of what the plugin tells about
+	// itself.
+	Own []string
+	// Unknown: it could not be asked, so that there may be more of each.
+	Unknown bool
 	// Options are those of the plugin; Check hides the values of secret ones.
 	Options []sdkconfig.Option
 }
+
+// Internal is the name of the host's own pollster. It gives what other plugins tell about
+// themselves, besides its own meters.
+const Internal = "internal"
 
 // Check asks the plugins about their instances and compares the meters that
 // pollsters declare with those that pollsters and pipelines select. The problems
@@ -53,22 +63,44 @@ func (c *Config) Check(catalog Catalog) []Problem {
 
 	var problems []Problem
 	meters := make(map[string]meterSet, len(c.Instances))
+	own, all := ownMeters(plugins)
 	for n, i := range c.Instances {
 		problems = append(problems, found[n]...)
 		if plugins[n] == nil {
 			continue
 		}
 		i.Options.MarkSecrets(plugins[n].Options)
-		if i.Kind == Pollster && len(plugins[n].Meters) > 0 {
-			meters[i.Name] = newMeterSet(i, plugins[n].Meters)
-			problems = append(problems, checkPollsterMeters(i, plugins[n].Meters)...)
+		declared := plugins[n].Meters
+		if i.Kind != Pollster || len(declared) == 0 {
+			continue
 		}
+		if i.Plugin == Internal && i.Command == "" {
+			if !all {
+				continue
+			}
+			declared = slices.Concat(declared, own)
+		}
+		meters[i.Name] = newMeterSet(i, declared)
+		problems = append(problems, checkPollsterMeters(i, declared)...)
 	}
 	for _, p := range c.Pipelines {
 		problems = append(problems, checkPipelineMeters(p, meters)...)
 	}
 	sdkconfig.Sort(problems)
 	return problems
+}
+
+// ownMeters gives what plugins tell about themselves, and whether that is known of all.
+func ownMeters(plugins []*Plugin) (own []string, all bool) {
+	all = true
+	for _, p := range plugins {
+		if p == nil || p.Unknown {
+			all = false
+			continue
+		}
+		own = append(own, p.Own...)
+	}
+	return own, all
 }
 
 func ask(catalog Catalog, i *Instance) (*Plugin, []Problem) {

@@ -43,6 +43,12 @@ func (catalog) Describe(i *Instance) (*Plugin, error) {
 		p.Meters = []string{"cpu", "vcpus", "memory.usage", "memory.swap.in", "disk.device.allocation", "disk.device.usage"}
 	case "host":
 		p.Meters = []string{"host.cpu", "host.load.1min"}
+	case Internal:
+		p.Meters = []string{"nepho.sink.waiting"}
+	case "evaluator":
+		p.Own = []string{"nepho.evaluator.deliveries.pending"}
+	case "away":
+		p.Unknown = true
 	case "writable":
 		return nil, errors.New("/usr/lib/nepho/plugins/nepho-pollster-writable is writable by others, run chmod go-w on it")
 	case "misnamed":
@@ -275,4 +281,20 @@ publishers = ["file"]
 	c = files{"/nepho.toml": strings.Replace(strings.Replace(text, `"libvirt", "exec"`, `"libvirt"`, 1), "[[pollster.exec]]\nmeters = [\"anything\"]", "", 1)}.load(t)
 	expectProblems(t, c.Check(catalog{}), `
 /nepho.toml:8:11: pipeline.meters[0]: "whatever.*" matches no meter of libvirt`)
+}
+
+// The internal pollster gives what the plugins of the configuration tell about themselves.
+func TestInternalGivesFiguresOfOthers(t *testing.T) {
+	f := func(want, others string) {
+		t.Helper()
+		c := files{"/nepho.toml": "[[pollster.internal]]\nmeters = ['nepho.sink.*', 'nepho.evaluator.*']\n[[publisher.file]]\n" + others}.load(t)
+		expectProblems(t, c.Check(catalog{}), want)
+	}
+	f(`
+/nepho.toml:2:27: pollster.internal.meters[1]: "nepho.evaluator.*" matches no meter of pollster.internal`, "")
+	f("", "[[alarm.evaluator]]\n")
+	f("", "[[publisher.away]]\n") // which may be anything
+	f(`
+/nepho.toml:8:43: pipeline.meters[1]: "nepho.evaluator.alarms" matches no meter of internal`,
+		"[[alarm.evaluator]]\n[[pipeline]]\nname = 'p'\nsources = ['internal']\nmeters = ['nepho.evaluator.deliveries.*', 'nepho.evaluator.alarms']\npublishers = ['file']\n")
 }

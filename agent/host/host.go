@@ -8,8 +8,8 @@
 //	                       publisher; what that refuses goes to deadletter.go
 //
 // parcel.go tells a source when everything made of its batch is durable.
-// questions.go has storages answer what alarms ask. host.go
-// and change.go build all this from a configuration and change it to the next.
+// questions.go has storages answer what alarms ask; figures.go asks plugins about
+// themselves. host.go and change.go build all this from a configuration and change it to the next.
 package host
 
 import (
@@ -21,6 +21,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/singleflight"
 
 	"github.com/nephoscope/nepho/agent/catalog"
 	"github.com/nephoscope/nepho/agent/config"
@@ -41,6 +43,8 @@ type Host struct {
 	trial func(p *config.Pipeline, data []byte)
 
 	change sync.Mutex // held while the configuration changes
+
+	asking singleflight.Group // see Figures
 
 	mu        sync.Mutex // guards what follows, for readers of the status
 	config    *config.Config

@@ -3,16 +3,18 @@ package host
 import (
 	"context"
 	"errors"
+	"maps"
 	"os"
+	"slices"
 
 	"github.com/nephoscope/nepho/agent/config"
 	"github.com/nephoscope/nepho/agent/supervisor"
 	"github.com/nephoscope/nepho/sdk"
 )
 
-// Internal is the name of the pollster of the host's own meters. It is the only
-// plugin without a process: what it reads is in the host's memory.
-const Internal = "internal"
+// Internal is the name of the pollster of the host's own meters, and of the figures that
+// plugins tell about themselves. It is the only plugin without a process: it is in the host.
+const Internal = config.Internal
 
 // InternalPlugin describes that pollster to catalogs.
 func InternalPlugin() sdk.Plugin {
@@ -70,8 +72,11 @@ func (h *Host) internal(i *config.Instance) localPoller {
 		}
 		return m
 	}
-	return func() ([][]byte, error) {
-		s := h.Status()
+	return func(ctx context.Context) ([][]byte, error) {
+		// Half of the time is enough for the rest, also where a plugin does not answer.
+		ctx, cancel := context.WithTimeout(ctx, i.Timeout/2)
+		defer cancel()
+		s, told := h.Status(), h.Figures(ctx)
 		batches, err := sdk.Build(i.Name, func(out *sdk.Builder) error {
 			on := func(kind, name string) *sdk.Subject {
 				return out.On(sdk.Resource{ID: hostname + "." + kind + "." + name, Metadata: metadata(kind, name)})
@@ -114,6 +119,16 @@ func (h *Host) internal(i *config.Instance) localPoller {
 				o.Cumulative("nepho.sink.retries", "attempt", float64(k.Retries))
 				o.Gauge("nepho.sink.spool", "B", float64(k.SpoolBytes))
 				o.Gauge("nepho.sink.age", "s", k.Oldest.Seconds())
+			}
+			for _, p := range told {
+				for _, f := range p.Figures {
+					name, m := p.Instance, metadata("instance", p.Instance)
+					for _, label := range slices.Sorted(maps.Keys(f.Labels)) {
+						name += "/" + f.Labels[label]
+						m[label] = f.Labels[label]
+					}
+					out.On(sdk.Resource{ID: hostname + ".instance." + name, Metadata: m}).Add(sdk.Meter{Name: f.Name, Type: f.Type, Unit: f.Unit}, f.Value)
+				}
 			}
 			return nil
 		})

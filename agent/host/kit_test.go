@@ -36,6 +36,8 @@ func TestMain(m *testing.M) {
 		sdk.Serve(sdk.Plugin{Name: "obedient", Storage: func() sdk.Storage { return &plain{} }})
 	case "alarm":
 		sdk.Serve(sdk.Plugin{Name: "obedient", Alarm: func() sdk.Alarm { return &asking{} }})
+	case "measured", "forger":
+		sdk.Serve(measuredPlugin())
 	case "tolerant":
 		sdk.Serve(sdk.Plugin{Name: "obedient", Transformer: func() sdk.Transformer { return new(tolerantly) }})
 	default:
@@ -145,8 +147,12 @@ func startInstance(t *testing.T, kind, name string) (*supervisor.Instance, strin
 		t.Fatal(err)
 	}
 	dir, sockets := t.TempDir(), shortDir(t)
+	plugin := "obedient"
+	if as := map[string]string{"measured": "mail", "forger": "sink"}[kind]; as != "" {
+		plugin = as
+	}
 	p := supervisor.Start(supervisor.Spec{
-		Kind: strings.NewReplacer("tolerant", "transformer", "plain", "storage").Replace(kind), Name: "obedient", Path: path, Bundled: true, SocketDir: sockets, Log: slog.New(slog.DiscardHandler),
+		Kind: strings.NewReplacer("tolerant", "transformer", "plain", "storage", "measured", "publisher", "forger", "publisher").Replace(kind), Name: plugin, Path: path, Bundled: true, SocketDir: sockets, Log: slog.New(slog.DiscardHandler),
 		Env: []string{pluginVariable + "=" + kind, "TMPDIR=" + sockets},
 	})
 	in := p.Add(&wire.StartRequest{Instance: name, StateDir: dir, LogLevel: "info"})

@@ -57,7 +57,7 @@ func newPollster(interval, timeout, jitter time.Duration, poll func()) *source {
 	i := &config.Instance{Kind: config.Pollster}
 	i.Interval, i.Jitter, i.Timeout = interval, jitter, timeout
 	s := &source{config: i, log: slog.New(slog.DiscardHandler)}
-	s.local = func() ([][]byte, error) {
+	s.local = func(context.Context) ([][]byte, error) {
 		poll()
 		return nil, nil
 	}

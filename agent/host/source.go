@@ -47,7 +47,7 @@ type source struct {
 }
 
 // localPoller measures without a plugin's process and encodes its batches.
-type localPoller func() ([][]byte, error)
+type localPoller func(ctx context.Context) ([][]byte, error)
 
 func (s *source) start(run func(ctx, work context.Context)) {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -214,7 +214,7 @@ func (s *source) gather(ctx context.Context, f *fate) error {
 	if s.local != nil {
 		ctx, cancel := context.WithTimeout(ctx, s.config.Timeout)
 		defer cancel()
-		batches, err := s.local()
+		batches, err := s.local(ctx)
 		for _, data := range batches {
 			if err := s.route(ctx, data, f, false); err != nil {
 				return err

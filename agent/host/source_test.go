@@ -32,7 +32,9 @@ func TestSourceRoutesToEveryPipeline(t *testing.T) {
 	two, twoOut := named("two")
 	newPipeline(t, 1<<20, 0, one)
 	newPipeline(t, 1<<20, 0, two)
-	s := newSource(func() ([][]byte, error) { return [][]byte{samples(t, 1, "a", "b"), samples(t, 11, "c")}, nil }, one, two)
+	s := newSource(func(context.Context) ([][]byte, error) {
+		return [][]byte{samples(t, 1, "a", "b"), samples(t, 11, "c")}, nil
+	}, one, two)
 	s.pollOnce(t.Context())
 	oneOut.expect(t, "a=1 b=2 c=11")
 	twoOut.expect(t, "a=1 b=2 c=11")
@@ -46,7 +48,7 @@ func TestSourceCountsGarbageAndFailures(t *testing.T) {
 	newPipeline(t, 1<<20, 0, p)
 	var data []byte
 	var failure error
-	s := newSource(func() ([][]byte, error) { return [][]byte{samples(t, 1, "a"), data}, failure }, p)
+	s := newSource(func(context.Context) ([][]byte, error) { return [][]byte{samples(t, 1, "a"), data}, failure }, p)
 	for _, data = range [][]byte{{0xff}, []byte("garbage"), make([]byte, sdk.MaxBatchBytes+1)} {
 		s.pollOnce(t.Context())
 	}
@@ -68,7 +70,7 @@ func TestSourceCountsGarbageAndFailures(t *testing.T) {
 func TestPollWaitsForItsSamples(t *testing.T) {
 	p, _ := named("p")
 	dirs := newPipeline(t, 1<<20, 1, p)
-	s := newSource(func() ([][]byte, error) { return [][]byte{samples(t, 1, "hang")}, nil }, p)
+	s := newSource(func(context.Context) ([][]byte, error) { return [][]byte{samples(t, 1, "hang")}, nil }, p)
 	begun := time.Now()
 	s.pollOnce(t.Context())
 	if d := time.Since(begun); d < slowAnswer || d > 9*time.Second {

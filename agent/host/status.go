@@ -6,12 +6,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nephoscope/nepho/agent/config"
 	"github.com/nephoscope/nepho/agent/supervisor"
 	"github.com/nephoscope/nepho/sdk"
 )
 
 // Status is the host at one moment. It is what the status page, the status
-// command, /metrics and the internal pollster show.
+// command, /metrics and the internal pollster show, beside the plugins' [Figures].
 type Status struct {
 	Version  string    `json:"version"`
 	PID      int       `json:"pid"`
@@ -153,11 +154,7 @@ func (h *Host) Status() *Status {
 	for _, name := range names(h.instances) {
 		state, err := h.instances[name].Status()
 		i := InstanceStatus{Name: name, State: state, Error: text(err)}
-		_, own, staged := strings.Cut(name, "/") // a transformer runs under PIPELINE/NAME
-		if !staged {
-			own = name
-		}
-		if c := h.config.Instance(own); c != nil {
+		if c := h.configured(name); c != nil {
 			i.Required = c.Required
 		}
 		s.Instances = append(s.Instances, i)
@@ -178,6 +175,15 @@ func (h *Host) Status() *Status {
 		}
 	}
 	return s
+}
+
+// configured gives the configuration of an instance by its name in the protocol, where a
+// transformer has that of its pipeline before its own. It is called with mu held.
+func (h *Host) configured(name string) *config.Instance {
+	if _, own, staged := strings.Cut(name, "/"); staged {
+		name = own
+	}
+	return h.config.Instance(name)
 }
 
 func text(err error) string {

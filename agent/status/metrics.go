@@ -1,9 +1,16 @@
 package status
 
 import (
+	"context"
+	"maps"
+	"slices"
+
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/nephoscope/nepho/agent/host"
 	"github.com/nephoscope/nepho/agent/supervisor"
+	"github.com/nephoscope/nepho/sdk"
+	"github.com/nephoscope/nepho/sdk/figure"
 )
 
 // collector makes metrics of the host's status at each scrape.
@@ -83,6 +90,39 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		set(gauge, "sink_spool_bytes", "Size of the spool.", sink, float64(k.SpoolBytes), k.Pipeline, k.Publisher)
 		set(gauge, "sink_spool_limit_bytes", "Limit of the spool.", sink, float64(k.SpoolLimit), k.Pipeline, k.Publisher)
 		set(gauge, "sink_oldest_seconds", "Age of the oldest that waits.", sink, k.Oldest.Seconds(), k.Pipeline, k.Publisher)
+	}
+	told := c.teller.Figures(context.Background()) // in a second at most
+	for _, p := range told {
+		set(gauge, "instance_measured", "1 if the instance told all figures about itself just now, 0 if it told none in time, or wrong ones.", []string{"instance"}, one(p.Error == ""), p.Instance)
+	}
+	collectFigures(ch, told)
+}
+
+// collectFigures makes metrics of what plugins tell about themselves. Plugins of different
+// kinds may have the same name, and each a meter of the same name: then that of the first
+// one decides what it is, and figures that are something else are left out.
+func collectFigures(ch chan<- prometheus.Metric, told []host.Figures) {
+	first := map[string]figure.Meter{}
+	for _, p := range told {
+		for _, f := range p.Figures {
+			m, ok := first[f.Metric]
+			if !ok {
+				m = f.Meter
+				first[f.Metric] = m
+			}
+			if m.Type != f.Type {
+				continue
+			}
+			kind := prometheus.GaugeValue
+			if f.Type == sdk.Cumulative {
+				kind = prometheus.CounterValue
+			}
+			labels, values := []string{"instance"}, []string{p.Instance}
+			for _, l := range slices.Sorted(maps.Keys(f.Labels)) {
+				labels, values = append(labels, l), append(values, f.Labels[l])
+			}
+			ch <- prometheus.MustNewConstMetric(prometheus.NewDesc(m.Metric, m.Doc, labels, nil), kind, f.Value, values...)
+		}
 	}
 }
 

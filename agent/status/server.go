@@ -29,6 +29,8 @@ import (
 type Teller interface {
 	Status() *host.Status
 	Latest() map[string]*sdk.Batch
+	// Figures takes about a second at most.
+	Figures(ctx context.Context) []host.Figures
 }
 
 // Server is a running HTTP server.
@@ -92,17 +94,20 @@ func Handler(teller Teller) http.Handler {
 			}
 		}
 	})
-	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		e := json.NewEncoder(w)
 		e.SetIndent("", "  ")
-		e.Encode(teller.Status())
+		e.Encode(struct {
+			*host.Status
+			Figures []host.Figures `json:"figures"`
+		}{teller.Status(), teller.Figures(r.Context())})
 	})
 	// The page's template is only read when somebody looks.
 	page := sync.OnceValues(func() (*template.Template, error) {
 		return template.New("page").Funcs(functions).Parse(pageText)
 	})
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		t, err := page()
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
@@ -110,7 +115,7 @@ func Handler(teller Teller) http.Handler {
 		}
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
-		t.Execute(w, view(teller))
+		t.Execute(w, view(r.Context(), teller))
 	})
 	return mux
 }
@@ -154,9 +159,10 @@ func byteSize(n int64) string {
 // seen is what the page is made of.
 type seen struct {
 	*host.Status
-	Uptime string
-	Ready  bool
-	Latest []latest
+	Uptime  string
+	Ready   bool
+	Figures []host.Figures
+	Latest  []latest
 }
 
 // latest are a source's last samples.
@@ -169,9 +175,9 @@ type latest struct {
 // shownSamples is how many samples of each source the page shows.
 const shownSamples = 12
 
-func view(teller Teller) seen {
+func view(ctx context.Context, teller Teller) seen {
 	s := teller.Status()
-	v := seen{Status: s, Uptime: s.Time.Sub(s.Started).Round(time.Second).String(), Ready: s.Ready()}
+	v := seen{Status: s, Figures: teller.Figures(ctx), Uptime: s.Time.Sub(s.Started).Round(time.Second).String(), Ready: s.Ready()}
 	batches := teller.Latest()
 	for _, source := range s.Sources {
 		b := batches[source.Name]

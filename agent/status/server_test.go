@@ -25,12 +25,15 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // teller tells what a test wants told.
 type teller struct {
-	status host.Status
-	latest map[string]*sdk.Batch
+	status  host.Status
+	latest  map[string]*sdk.Batch
+	figures []host.Figures
 }
 
 func (t *teller) Status() *host.Status          { return &t.status }
 func (t *teller) Latest() map[string]*sdk.Batch { return t.latest }
+
+func (t *teller) Figures(context.Context) []host.Figures { return t.figures }
 
 // busy is a host with one of everything, some of it in trouble.
 func busy(t *testing.T) *teller {
@@ -46,7 +49,7 @@ func busy(t *testing.T) *teller {
 		t.Fatal(err)
 	}
 	now := time.Now()
-	return &teller{latest: map[string]*sdk.Batch{"cpu": batches[0]}, status: host.Status{
+	return &teller{latest: map[string]*sdk.Batch{"cpu": batches[0]}, figures: figures(), status: host.Status{
 		Version: "1.2.3", PID: 42, Started: now.Add(-90 * time.Second), Time: now, Files: []string{"/etc/nepho/nepho.toml"},
 		Plugins: []host.PluginStatus{
 			{Process: "pollster/host", Kind: "pollster", Name: "host", State: supervisor.Ready, PID: 43, RSS: 5 << 20, Restarts: 2},

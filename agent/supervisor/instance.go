@@ -169,6 +169,13 @@ func (i *Instance) Ready(ctx context.Context) (*Life, error) {
 	}
 }
 
+// Current gives the life in which the instance is started at present; nil: it is not.
+func (i *Instance) Current() *Life {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.life
+}
+
 // Enter begins a call that may be to blame should the process end, and leave ends
 // it. Such calls to all instances of the process go side by side; one that is
 // alone waits for the others first and keeps new ones waiting, so that it is the

@@ -33,6 +33,7 @@ type Life struct {
 	*protocol.Client
 	process *process
 	client  *plugin.Client
+	own     own
 
 	once   sync.Once
 	mu     sync.Mutex
@@ -57,7 +58,7 @@ func begin(ctx context.Context, spec *Spec) (*Life, error) {
 		}
 		identity = string(pem)
 	}
-	l := new(Life)
+	l := &Life{own: own{plugin: spec.Name}}
 	folder := "" // of the socket
 	connected := func() bool { return true }
 	read, printed := io.Pipe()
