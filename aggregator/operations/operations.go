@@ -189,14 +189,7 @@ func (o *Operation) write(b *strings.Builder, n *node) {
 	case rolling:
 		fmt.Fprintf(b, " %v %d", n.function, n.points)
 	case resample:
-		name := n.method.String()
-		if n.variance {
-			name = strings.Replace(name, "std", "var", 1)
-		}
-		span := n.period.String()
-		if n.period.Letter == 0 {
-			span = seconds(n.period.Span)
-		}
+		name, span := n.resampling()
 		b.WriteString(" " + name + " " + span)
 	}
 	for i := range n.operands {
@@ -204,6 +197,18 @@ func (o *Operation) write(b *strings.Builder, n *node) {
 		o.write(b, &n.operands[i])
 	}
 	b.WriteByte(')')
+}
+
+// resampling is the function and the timespan of a resample node as text.
+func (n *node) resampling() (name, span string) {
+	name, span = n.method.String(), n.period.String()
+	if n.variance {
+		name = strings.Replace(name, "std", "var", 1)
+	}
+	if n.period.Letter == 0 {
+		span = seconds(n.period.Span)
+	}
+	return name, span
 }
 
 // seconds is a timespan as a number, with all of its digits.

@@ -25,19 +25,16 @@ func (g *Gnocchi) Compute(ctx context.Context, q sdk.ComputeQuery) ([]sdk.Comput
 	case q.Granularity <= 0:
 		return nil, sdk.Refuse(errors.New("operations need a granularity"))
 	}
-	body := map[string]any{}
-	var operation *operations.Operation
-	var err error
-	if text := strings.TrimSpace(q.Expression); strings.HasPrefix(text, "[") {
-		operation, err = operations.Parse([]byte(text))
-		body["operations"] = json.RawMessage(text)
-	} else if operation, err = operations.ParseText(text); err == nil {
-		// As it was understood here: it must not have other metrics there.
-		body["operations"] = operation.String()
+	parse := operations.ParseText
+	if strings.HasPrefix(strings.TrimSpace(q.Expression), "[") {
+		parse = func(text string) (*operations.Operation, error) { return operations.Parse([]byte(text)) }
 	}
+	operation, err := parse(q.Expression)
 	if err != nil {
 		return nil, sdk.Refuse(err)
 	}
+	// As it was understood here: it must not have other metrics there.
+	body := map[string]any{"operations": operation}
 	if q.Search == nil {
 		err = g.mayCompute(ctx, &q.Scope, operation)
 	} else {
