@@ -220,7 +220,7 @@ func (e *Evaluator) unanswered(p place, err error, now time.Time) {
 		p.l.failed = err
 		return
 	}
-	p.l.answers[p.i].none = "alarm statistics retrieval failed: " + err.Error()
+	p.l.answers[p.i].none = retrievalFailed + err.Error()
 	p.l.dueAt(now.Add(e.o.Interval).UnixNano())
 }
 
@@ -301,17 +301,25 @@ func (e *Evaluator) compute(ctx context.Context, p place, now time.Time) {
 		q.Granularity = t.Granularity
 	}
 	series, err := from.Compute(ctx, q)
+	// One may answer while the other does not.
+	asking := "asking the storage for expressions"
+	if q.Language == "promql" {
+		asking = "asking for PromQL"
+	}
 	var refused *sdk.Refused
-	switch {
-	case errors.As(err, &refused):
-		a.none = refusal(rule, refused)
-		return
-	case err != nil:
-		e.trouble.note("asking the storage for expressions", err)
+	if err != nil && !errors.As(err, &refused) {
+		e.trouble.note(asking, err)
 		e.unanswered(p, err, now)
 		return
 	}
-	e.trouble.note("asking the storage for expressions", nil)
+	e.trouble.note(asking, nil)
+	if refused != nil {
+		a.none = refusal(rule, refused)
+	}
+	e.trouble.refused(p.l.id, p.i, a.none)
+	if refused != nil {
+		return
+	}
 	if t == nil {
 		for _, s := range series {
 			if n := len(s.Values); n > 0 {
@@ -334,7 +342,8 @@ func (e *Evaluator) compute(ctx context.Context, p place, now time.Time) {
 
 // refusal is Aodh's text for a question that can't be answered.
 func refusal(r def.Rule, err *sdk.Refused) string {
-	if strings.Contains(err.Error(), "etrics not found") || strings.Contains(err.Error(), "does not exist") {
+	text := err.Error()
+	if strings.Contains(text, "etrics not found") || strings.Contains(text, "does not exist") && !strings.Contains(text, "esource type") {
 		switch r := r.(type) {
 		case *def.MetricsThreshold:
 			return fmt.Sprintf("At least of metrics in ['%s'] does not exist", strings.Join(r.Metrics, "', '"))
@@ -342,8 +351,11 @@ func refusal(r def.Rule, err *sdk.Refused) string {
 			return fmt.Sprintf("metric %s does not exists", r.Metric)
 		}
 	}
-	return "alarm statistics retrieval failed: " + err.Error()
+	return retrievalFailed + text
 }
+
+// retrievalFailed is how Aodh begins a reason that is about no metric.
+const retrievalFailed = "alarm statistics retrieval failed: "
 
 // watch finds the series that a leaf looks at, so that their points have it looked at
 // again: those of metrics once, and those that a search finds again and again, since nobody

@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -176,6 +177,37 @@ type trouble struct {
 	log *slog.Logger
 	mu  sync.Mutex
 	now map[string]bool
+	// refusals are what was told of alarms whose questions are refused.
+	refusals map[question]string
+}
+
+// question is a leaf of an alarm.
+type question struct {
+	alarm uuid.UUID
+	leaf  int
+}
+
+// maxRefusals is how many are remembered.
+const maxRefusals = 10_000
+
+// refused says once why a question can't be answered, if it is the question's fault; ""
+// if it can. The reason is seen by nobody else while the state stays what it was.
+func (t *trouble) refused(alarm uuid.UUID, leaf int, why string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	q := question{alarm, leaf}
+	if !strings.HasPrefix(why, retrievalFailed) {
+		delete(t.refusals, q)
+		return
+	}
+	if t.refusals[q] == why {
+		return
+	}
+	if t.refusals == nil || len(t.refusals) >= maxRefusals {
+		t.refusals = map[question]string{}
+	}
+	t.refusals[q] = why
+	t.log.Warn("alarms: what an alarm asks for is refused; it has no data until its rule is changed", "alarm", alarm, "reason", why)
 }
 
 func (t *trouble) note(what string, err error) {
