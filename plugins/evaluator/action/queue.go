@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nephoscope/nepho/plugins/evaluator/store"
@@ -71,7 +72,16 @@ type Queue struct {
 	// first.
 	quick, slow chan struct{}
 	ctx         context.Context
+
+	attempts, failures atomic.Uint64
 }
+
+// Counters tell how often it was tried since the start to do an action, or to give
+// changes to the pipelines, and how often that was in vain or refused.
+type Counters struct{ Attempts, Failures uint64 }
+
+// Counters gives the counters.
+func (q *Queue) Counters() Counters { return Counters{q.attempts.Load(), q.failures.Load()} }
 
 // Numbers of attempts that go on at once.
 const (
@@ -262,6 +272,10 @@ func (q *Queue) do(ctx context.Context, w *worker, list []*store.Delivery, owed 
 	var err error
 	if unknown == nil && len(list) > 0 {
 		err = q.attempt(ctx, list)
+		q.attempts.Add(1)
+		if err != nil {
+			q.failures.Add(1)
+		}
 	}
 	<-slots
 	switch {

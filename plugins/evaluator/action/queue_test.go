@@ -275,6 +275,7 @@ func TestDeadLetters(t *testing.T) {
 	if h.ids[0] != dead[0].ID.String() {
 		t.Errorf("its id is %s, and was %s", h.ids[0], dead[0].ID)
 	}
+	r.await("both attempts are counted", func() bool { return r.queue.Counters() == Counters{Attempts: 2, Failures: 1} })
 }
 
 // TestDeletedAlarmsDoNotFire: not even those whose target works again later.

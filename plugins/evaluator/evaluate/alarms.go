@@ -132,6 +132,7 @@ func (e *Evaluator) put(a *store.Alarm, n *alarm) {
 		n.repeated, n.seen = old.repeated, max(n.seen, old.seen)
 	}
 	e.alarms[a.ID] = n
+	e.states[n.state]++
 	if n.matcher != nil {
 		e.events.add(n, a.Project)
 	}
@@ -153,6 +154,7 @@ func (e *Evaluator) Remove(id uuid.UUID) {
 func (e *Evaluator) remove(a *alarm) {
 	a.gone = true
 	delete(e.alarms, a.id)
+	e.states[a.state]--
 	e.index.remove(a)
 	e.events.remove(a)
 	e.timers.remove(a)

@@ -102,6 +102,10 @@ func (e *Evaluator) settle(ctx context.Context, changes []*looked, list []*store
 			continue
 		case t.Status != nil:
 			e.moves.Add(1)
+			if !l.gone {
+				e.states[l.alarm.state]--
+				e.states[t.Status.State]++
+			}
 			l.alarm.state, l.alarm.status = t.Status.State, t.Status.Version
 		}
 		if l.outcome != nil {

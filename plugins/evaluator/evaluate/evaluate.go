@@ -64,6 +64,7 @@ type Evaluator struct {
 	// mu guards all below; it is never held while somebody else is asked.
 	mu      sync.Mutex
 	alarms  map[uuid.UUID]*alarm
+	states  States
 	index   seriesIndex
 	events  eventIndex
 	dirty   []*alarm // to be looked at now
@@ -85,13 +86,18 @@ type Counters struct {
 	Looks, Transitions uint64
 	// Alarms is how many there are, Waiting how many wait to be looked at.
 	Alarms, Waiting int
+	States          States
 }
+
+// States are how many alarms are in each [def.State]; those that are not enabled are in
+// none here.
+type States [def.Alerting + 1]int
 
 // Counters gives the counters.
 func (e *Evaluator) Counters() Counters {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return Counters{Looks: e.looks.Load(), Transitions: e.moves.Load(), Alarms: len(e.alarms), Waiting: len(e.dirty)}
+	return Counters{Looks: e.looks.Load(), Transitions: e.moves.Load(), Alarms: len(e.alarms), Waiting: len(e.dirty), States: e.states}
 }
 
 // New makes an evaluator, which has no alarms before Run reads them.

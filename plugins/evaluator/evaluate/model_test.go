@@ -121,8 +121,13 @@ func TestStatesAreTheModels(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				var states States
 				for _, a := range list {
 					found[a.ID] = a
+					states[a.State]++
+				}
+				if got := e.Counters().States; got != states {
+					t.Fatalf("step %d: in each state are %v alarms, and %v are counted", step, states, got)
 				}
 				for i, m := range model {
 					m.look(g.shelf.points[m.series-1], now)

@@ -208,12 +208,22 @@ func TestTransitions(t *testing.T) {
 		if targets, err := s.Targets(ctx); err != nil || targets["t"] != 2 {
 			t.Errorf("targets are %v, %v", targets, err)
 		}
+		backlog := func(pending, dead int) {
+			t.Helper()
+			b, err := s.Backlog(ctx)
+			if oldest := time.UnixMicro(3e15); err != nil || b.Pending != pending || b.Dead != dead || b.Oldest.IsZero() != (pending == 0) || pending > 0 && !b.Oldest.Equal(oldest) {
+				t.Errorf("the backlog is %+v, %v; want %d pending, %d dead", b, err, pending, dead)
+			}
+		}
+		backlog(2, 0)
 		// The same again is not made again.
 		if made, err = s.Commit(ctx, list[:1]); err != nil || made[0] {
 			t.Errorf("made again: %v, %v", made, err)
 		}
 		ok(t, s.Tried(ctx, owed[0].Ref, 3, "why", time.Now()))
+		backlog(1, 1)
 		ok(t, s.Delivered(ctx, owed[1].Ref))
+		backlog(0, 1)
 		other := "q"
 		for _, project := range []*string{nil, &alarms[0].Project, &other} {
 			dead, err := s.Deliveries(ctx, project, true, 0, 10)
