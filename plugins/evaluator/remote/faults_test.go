@@ -111,7 +111,8 @@ func TestFaults(t *testing.T) {
 		{403, "", "refused", "there is no such series any more", "refused", "error"},
 		{404, "", "refused", "the storage cannot read the windows of the series", "refused", "unsupported"},
 		{404, unknown, "refused", "the storage cannot read the windows of the series", "refused", "unsupported"},
-		{400, "<html>", "refused", "the storage cannot read the windows of the series", "refused", "error"},
+		{400, `{"code": 400, "description": "no"}`, "refused", "the storage cannot read the windows of the series", "refused", "error"},
+		{400, "<html>", "error", "error", "error", "error"}, // a proxy says so
 		{405, "", "refused", "the storage cannot read the windows of the series", "refused", "unsupported"},
 		{429, "", "error", "error", "error", "error"},
 		{500, "", "error", "the storage cannot read the windows of the series", "error", "error"},
@@ -146,6 +147,29 @@ func TestFaults(t *testing.T) {
 			if err == nil || problem(err) != f.follows {
 				t.Errorf("%d %s: follow: %v", f.status, f.body, err)
 			}
+		}
+	}
+}
+
+// What goes wrong is told with what to do about it.
+func TestErrorsTell(t *testing.T) {
+	for _, f := range []struct {
+		failure failure
+		want    string
+	}{
+		{failure{status: 401}, "Gnocchi answers 401: Unauthorized; set who asks in the options"},
+		{failure{status: 403, body: []byte(`{"code": 403, "description": "Insufficient privileges"}`)}, `Gnocchi answers 403: Insufficient privileges; it has to be somebody who sees everything there`},
+		{failure{status: 404, body: []byte("404 page\n not found")}, "Gnocchi answers 404: 404 page not found; look whether url is right"},
+		{failure{status: 400, body: []byte("Client sent an HTTP request to an HTTPS server.\n")}, "Gnocchi answers 400: Client sent an HTTP request to an HTTPS server.; look whether url is right"},
+		{failure{status: 302, location: "https://elsewhere/"}, "Gnocchi answers 302: Found; it points to https://elsewhere/: set url to where it is"},
+		{failure{status: 400, body: []byte(`{"code": 400, "description": {"cause": "Resource type does not exist", "detail": "x"}}`)}, `Gnocchi answers 400: Resource type does not exist: "x"`},
+		{failure{status: 404, body: []byte(`{"code": 404, "description": {"cause": "Unknown metrics", "reason": "why", "detail": ["x"]}}`)}, `Gnocchi answers 404: Unknown metrics: why: ["x"]`},
+		{failure{status: 422, body: []byte(`{"status": "error", "errorType": "execution", "error": "too many samples"}`)}, "Gnocchi answers 422: too many samples"},
+		{failure{status: 500, body: []byte(strings.Repeat("é", maxTold))}, "Gnocchi answers 500: " + strings.Repeat("é", maxTold/2) + "..."},
+	} {
+		f.failure.server = "Gnocchi"
+		if got := f.failure.Error(); got != f.want {
+			t.Errorf("got  %s\nwant %s", got, f.want)
 		}
 	}
 }

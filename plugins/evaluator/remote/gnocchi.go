@@ -86,32 +86,6 @@ func refuse(err error) error {
 	return sdk.Refuse(err)
 }
 
-// Causes of Gnocchi's errors.
-const (
-	unknownMetrics     = "Unknown metrics"
-	unknownAggregation = "Metrics with unknown aggregation"
-	unaggregable       = "Metrics can't being aggregated"
-	noneFound          = "Metrics not found"
-)
-
-// cause is Gnocchi's description of an error, and its details; "" if it has none.
-func (f *failure) cause() (cause string, detail []json.RawMessage) {
-	var said struct {
-		Description json.RawMessage
-	}
-	var parts struct {
-		Cause  string
-		Detail json.RawMessage
-	}
-	if json.Unmarshal(f.body, &said) != nil || json.Unmarshal(said.Description, &parts) != nil {
-		return "", nil
-	}
-	if json.Unmarshal(parts.Detail, &detail) != nil {
-		detail = nil
-	}
-	return parts.Cause, detail
-}
-
 // point is [time, granularity, value].
 type point struct {
 	time  int64

@@ -2,7 +2,7 @@
 // aggregator, for thresholds and operations, and a server that speaks Prometheus's API for
 // PromQL. Either is a sdk.SeriesReader, and tries nothing twice: that is for those who ask.
 //
-// What both share: http.go (requests), options.go. Gnocchi: gnocchi.go (names and
+// What both share: http.go (requests), errors.go, options.go. Gnocchi: gnocchi.go (names and
 // numbers), find.go, windows.go, compute.go, follow.go. Prometheus: prometheus.go.
 package remote
 
@@ -26,8 +26,6 @@ import (
 const (
 	// maxAnswer is the longest answer in bytes.
 	maxAnswer = 64 << 20
-	// maxTold is how many bytes of what a server says of an error are told.
-	maxTold = 300
 	// connections is how many requests go to a server at once.
 	connections = 4
 )
@@ -145,34 +143,6 @@ type request struct {
 	stream       bool // the answer is lines, which come when they come
 }
 
-// failure is an answer that is no success.
-type failure struct {
-	server string
-	status int
-	body   []byte
-}
-
-func (f *failure) Error() string {
-	said := strings.Join(strings.Fields(string(f.body)), " ")
-	if len(said) > maxTold {
-		said = strings.ToValidUTF8(said[:maxTold], "") + "..."
-	}
-	if said == "" {
-		said = http.StatusText(f.status)
-	}
-	return fmt.Sprintf("%s answers %d: %s", f.server, f.status, said)
-}
-
-// about reports whether the failure is about the question, and not about the server, the
-// time, or who asks.
-func (f *failure) about() bool {
-	switch f.status {
-	case http.StatusUnauthorized, http.StatusProxyAuthRequired, http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
-		return false
-	}
-	return f.status >= 400 && f.status < 500
-}
-
 // open sends a request and gives the answer, whose body is to be closed. The error may be
 // a *failure.
 func (s *server) open(ctx context.Context, q request) (*http.Response, error) {
@@ -199,12 +169,12 @@ func (s *server) open(ctx context.Context, q request) (*http.Response, error) {
 		}
 		resp, err := s.client.Do(r)
 		if err != nil {
-			return nil, err
+			return nil, s.unreached(err)
 		}
 		if resp.StatusCode >= 200 && resp.StatusCode < 300 {
 			return resp, nil
 		}
-		f := &failure{server: s.name, status: resp.StatusCode}
+		f := &failure{server: s.name, status: resp.StatusCode, location: resp.Header.Get("Location")}
 		f.body, err = io.ReadAll(io.LimitReader(resp.Body, 1<<20))
 		if err = errors.Join(err, resp.Body.Close()); err != nil {
 			return nil, fmt.Errorf("%w; its body ends early: %w", f, err)

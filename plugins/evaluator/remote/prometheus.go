@@ -92,7 +92,9 @@ func (p *Prometheus) Compute(ctx context.Context, q sdk.ComputeQuery) ([]sdk.Com
 	body, _, err := p.server.ask(ctx, request{method: http.MethodPost, path: path, kind: "application/x-www-form-urlencoded", body: []byte(form.Encode())})
 	var f *failure
 	if errors.As(err, &f) && (f.status == http.StatusBadRequest || f.status == http.StatusUnprocessableEntity) {
-		return nil, sdk.Refuse(err)
+		if _, own := f.said(); own { // what is in front of a server says so, too
+			return nil, sdk.Refuse(err)
+		}
 	}
 	if err != nil {
 		return nil, err

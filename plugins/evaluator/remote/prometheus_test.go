@@ -97,6 +97,7 @@ func TestPrometheusFaults(t *testing.T) {
 	}{
 		{400, `{"status":"error","errorType":"bad_data","error":"..."}`, "refused"},
 		{422, `{"status":"error","errorType":"execution","error":"..."}`, "refused"},
+		{400, "Client sent an HTTP request to an HTTPS server.", "error"},
 		{401, "", "error"},
 		{404, "", "error"},
 		{503, `{"status":"error","errorType":"timeout","error":"..."}`, "error"},
