@@ -27,6 +27,7 @@ func Plugin() sdk.Plugin {
 		Name:    "evaluator",
 		Summary: "Evaluates alarms when data and events arrive, does their actions, and serves Aodh's API",
 		Sample:  sample,
+		Own:     own(),
 		Alarm:   func() sdk.Alarm { return &evaluator{} },
 	}
 }

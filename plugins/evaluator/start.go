@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nephoscope/nepho/aggregator/auth"
@@ -31,6 +32,7 @@ type evaluator struct {
 	engine  *evaluate.Evaluator
 	remotes []interface{ Close() } // servers that are asked by URL
 	server  *web.Server            // nil without an API
+	taken   atomic.Uint64          // events
 
 	work sync.WaitGroup // what runs until end is called
 	end  context.CancelFunc

@@ -27,7 +27,11 @@ func (e *evaluator) Publish(ctx context.Context, batch *sdk.Batch) error {
 	for i := range events {
 		events[i] = batch.Event(i)
 	}
-	return e.engine.Events(ctx, events)
+	if err := e.engine.Events(ctx, events); err != nil {
+		return err
+	}
+	e.taken.Add(uint64(len(events)))
+	return nil
 }
 
 // hostHandle is the host while it lets the plugin watch. It asks the host's storage, and

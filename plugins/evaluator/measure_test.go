@@ -1,0 +1,112 @@
+package evaluator
+
+import (
+	"fmt"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/nephoscope/nepho/sdk"
+	"github.com/nephoscope/nepho/sdk/sdktest"
+)
+
+func TestMain(m *testing.M) { sdktest.Main(m, Plugin()) }
+
+const noServers = "listen = ''\nstorage = ''\n"
+
+func TestConform(t *testing.T) { sdktest.Conform(t, sdktest.Options{Config: noServers}) }
+
+// unreachable is a URL where nothing listens.
+func unreachable(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return "http://" + l.Addr().String() + "/hook"
+}
+
+// TestMeasure: the figures follow what is done, and an action that can't be done is
+// pending and then dead.
+func TestMeasure(t *testing.T) {
+	p := sdktest.Start(t, noServers+fmt.Sprintf(`
+events  = false
+actions = { retry_min = '10ms', retry_max = '20ms', give_up = '1s' }
+[[rule]]
+name          = 'fires'
+type          = 'event'
+alarm_actions = ['%s']
+event_rule    = { event_type = 'x' }
+[[rule]]
+name       = 'waits'
+type       = 'event'
+event_rule = { event_type = 'y' }
+[[rule]]
+name       = 'sleeps'
+type       = 'event'
+enabled    = false
+event_rule = { event_type = 'x' }
+`, unreachable(t)))
+	if _, err := p.Listen(t.Context(), 10); err != nil {
+		t.Fatal(err)
+	}
+	read := func() map[string]float64 {
+		t.Helper()
+		figures, err := p.Measure(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]float64{}
+		for _, f := range figures {
+			got[f.Metric+f.Labels["state"]] = f.Value
+		}
+		return got
+	}
+	await := func(what string, done func(map[string]float64) bool) {
+		t.Helper()
+		var got map[string]float64
+		for begun := time.Now(); time.Since(begun) < 20*time.Second; time.Sleep(5 * time.Millisecond) {
+			if got = read(); done(got) {
+				return
+			}
+		}
+		t.Fatalf("%s: not with %v", what, got)
+	}
+	const prefix = "nepho_evaluator_"
+	await("alarms are read", func(got map[string]float64) bool { return got[prefix+"alarmsinsufficient data"] == 2 })
+	batches, err := sdk.Build("test", func(out *sdk.Builder) error {
+		for _, of := range []string{"x", "z"} {
+			out.AddEvent(sdk.Event{MessageID: of, EventType: of, Generated: time.Now(), Traits: []sdk.Trait{{Name: "project_id", Value: ""}}})
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := batches[0].Encode()
+	if err == nil {
+		err = p.PublishBatch(t.Context(), data)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := read()
+	for name, want := range map[string]float64{
+		"alarmsalarm": 1, "alarmsok": 0, "alarmsinsufficient data": 1, "transitions_total": 1, "events_total": 2,
+	} {
+		if v, ok := got[prefix+name]; !ok || v != want {
+			t.Errorf("%s is %g (it is there: %v), want %g", name, v, ok, want)
+		}
+	}
+	if got[prefix+"evaluations_total"] < 1 || got[prefix+"deliveries_pending"]+got[prefix+"deliveries_dead"] != 1 {
+		t.Errorf("it tells %v", got)
+	}
+	await("it is given up", func(got map[string]float64) bool {
+		if got[prefix+"deliveries_pending"] == 1 {
+			return false
+		}
+		return got[prefix+"deliveries_dead"] == 1 && got[prefix+"deliveries_oldest_seconds"] == 0 && got[prefix+"attempts_failed_total"] > 1 &&
+			got[prefix+"attempts_total"] == got[prefix+"attempts_failed_total"]
+	})
+}
