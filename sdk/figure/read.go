@@ -22,7 +22,7 @@ func (d *Declared) Read(reply *wire.MeasureReply) ([]Figure, error) {
 		text := strings.ToValidUTF8(reply.Error[:min(len(reply.Error), 1<<10)], "\uFFFD")
 		wrong = errors.Join(wrong, errors.New(text))
 	}
-	if len(reply.GetBatch()) == 0 {
+	if len(reply.GetBatch()) == 0 || len(d.meters) == 0 {
 		return nil, wrong
 	}
 	if n := len(reply.Batch); n > MaxBytes {
