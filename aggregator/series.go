@@ -183,24 +183,27 @@ const originals = 500
 // names adds metrics by resource and name. A resource is named as samples do, or by
 // its UUID.
 func (f *seriesFinder) names(ctx context.Context, wanted []sdk.SeriesName) error {
+	var names []index.Name
+	var places []int // of names
+	add := func(r uuid.UUID, at ...int) {
+		for _, i := range at {
+			names = append(names, index.Name{Resource: r, Metric: definitions.MetricName(wanted[i].Meter)})
+			places = append(places, i)
+		}
+	}
 	positions := map[string][]int{} // by the resource's original id
 	for i, n := range wanted {
-		if n.Resource != "" {
-			original := definitions.ResourceID(n.Resource)
+		// A text that is a UUID names the resource of that id only, and needs no search.
+		original := definitions.ResourceID(n.Resource)
+		if id, err := uuid.Parse(original); err == nil {
+			add(id, i)
+		} else if n.Resource != "" {
 			positions[original] = append(positions[original], i)
 		}
 	}
 	texts := make([]any, 0, len(positions))
 	for original := range positions {
 		texts = append(texts, original)
-	}
-	var names []index.Name
-	var places []int // of names
-	add := func(r uuid.UUID, at []int) {
-		for _, i := range at {
-			names = append(names, index.Name{Resource: r, Metric: definitions.MetricName(wanted[i].Meter)})
-			places = append(places, i)
-		}
 	}
 	for chunk := range slices.Chunk(texts, originals) {
 		q := index.ResourceQuery{Type: definitions.Generic, WithoutMetrics: true, Filter: search.In{Attribute: "original_resource_id", Values: chunk}, Page: index.Page{Limit: rows}}
@@ -210,17 +213,12 @@ func (f *seriesFinder) names(ctx context.Context, wanted []sdk.SeriesName) error
 				return err
 			}
 			for _, r := range part {
-				add(r.ID, positions[r.Original])
+				add(r.ID, positions[r.Original]...)
 			}
 			if len(part) < rows {
 				break
 			}
 			q.Page.Marker = part[len(part)-1].ID.String()
-		}
-	}
-	for text, at := range positions {
-		if id, err := uuid.Parse(text); err == nil {
-			add(id, at)
 		}
 	}
 	entries, err := f.x.LookupNames(ctx, names, nil)

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/nephoscope/nepho/sdk"
 )
 
@@ -68,4 +70,35 @@ func used(b *testing.B) time.Duration {
 		b.Fatal(err)
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// BenchmarkFindSeries finds what 1,000 alarms are about, each a metric of an instance.
+func BenchmarkFindSeries(b *testing.B) {
+	const metrics = 1000
+	s := start(b, "listen = ''")
+	q := sdk.SeriesQuery{Scope: everything}
+	batch := build(b, func(out *sdk.Builder) {
+		for range metrics {
+			id := uuid.NewString()
+			q.Names = append(q.Names, sdk.SeriesName{Resource: id, Meter: "cpu_util"})
+			out.On(sdk.Resource{ID: id}).Gauge("cpu_util", "%", 1)
+		}
+	})
+	if err := s.Publish(b.Context(), batch); err != nil {
+		b.Fatal(err)
+	}
+	for _, n := range []int{metrics, 10} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			q := q
+			q.Names = q.Names[:n]
+			b.ReportAllocs()
+			before := used(b)
+			for b.Loop() {
+				if found, err := s.FindSeries(b.Context(), q); err != nil || len(found) != n {
+					b.Fatal(len(found), err)
+				}
+			}
+			b.ReportMetric(float64(used(b)-before)/float64(b.N)/float64(n), "cpu-ns/series")
+		})
+	}
 }
