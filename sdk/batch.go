@@ -249,6 +249,9 @@ func (b *Batch) Event(e int) Event {
 		MessageID: w.Strings[w.EventId[e]], EventType: w.Strings[w.EventType[e]],
 		Generated: time.Unix(0, b.generated[e]).UTC(),
 	}
+	if n := b.traits[e+1] - b.traits[e]; n > 0 {
+		ev.Traits = make([]Trait, 0, n)
+	}
 	for t := b.traits[e]; t < b.traits[e+1]; t++ {
 		ev.Traits = append(ev.Traits, decodeTrait(w.Strings[w.TraitName[t]], TraitType(w.TraitType[t]), w.Strings[w.TraitValue[t]]))
 	}

@@ -12,17 +12,16 @@ import (
 // eventIndex knows which alarms wait for which events.
 type eventIndex struct{ projects map[string]waiting }
 
-// waiting is the alarms of a project that wait for events.
-type waiting map[expected][]*alarm
+// waiting is the alarms of a project that wait for events, by the type that these must
+// have; those with a pattern are at "".
+type waiting map[string]*expecting
 
-// expected is what an event must have to be worth a comparison: the type, empty if any
-// may do, and one trait, empty if no condition says that it must have a certain text. So
-// thousands of alarms, each about an instance of its own, cost an event next to nothing.
-type expected struct{ eventType, trait, text string }
-
-func expects(m *judge.Matcher) expected {
-	trait, text := m.Key()
-	return expected{m.Type, trait, text}
+// expecting is the alarms that wait for events of a type: any of them, or those that have a
+// trait with a certain text, by its name and this text. So thousands of alarms, each
+// about an instance of its own, cost an event next to nothing.
+type expecting struct {
+	any    []*alarm
+	traits map[string]map[string][]*alarm
 }
 
 func (x *eventIndex) init() { x.projects = map[string]waiting{} }
@@ -34,19 +33,48 @@ func (x *eventIndex) add(a *alarm, project string) {
 		x.projects[project] = w
 	}
 	a.waits = w
-	key := expects(a.matcher)
-	w[key] = append(w[key], a)
+	e := w[a.matcher.Type]
+	if e == nil {
+		e = &expecting{traits: map[string]map[string][]*alarm{}}
+		w[a.matcher.Type] = e
+	}
+	trait, text := a.matcher.Key()
+	if trait == "" {
+		e.any = append(e.any, a)
+		return
+	}
+	texts := e.traits[trait]
+	if texts == nil {
+		texts = map[string][]*alarm{}
+		e.traits[trait] = texts
+	}
+	texts[text] = append(texts[text], a)
 }
 
 func (x *eventIndex) remove(a *alarm) {
 	if a.waits == nil {
 		return
 	}
-	key := expects(a.matcher)
-	left := slices.DeleteFunc(slices.Clone(a.waits[key]), func(b *alarm) bool { return a == b })
-	if a.waits[key] = left; len(left) == 0 {
-		delete(a.waits, key)
+	e := a.waits[a.matcher.Type]
+	if e == nil {
+		return
 	}
+	trait, text := a.matcher.Key()
+	if texts := e.traits[trait]; texts == nil {
+		e.any = without(e.any, a)
+	} else if texts[text] = without(texts[text], a); len(texts[text]) == 0 {
+		if delete(texts, text); len(texts) == 0 {
+			delete(e.traits, trait)
+		}
+	}
+	if len(e.any) == 0 && len(e.traits) == 0 {
+		delete(a.waits, a.matcher.Type)
+	}
+}
+
+// without gives a list of its own, as others may read the one before.
+func without(list []*alarm, a *alarm) []*alarm {
+	return slices.DeleteFunc(slices.Clone(list), func(b *alarm) bool { return a == b })
 }
 
 // Events evaluates rules about events. It returns when what they cause is stored. Its error
@@ -116,16 +144,22 @@ func (e *Evaluator) waitingFor(event *sdk.Event) (list []*alarm) {
 
 // candidates gives the alarms that an event has to be compared with.
 func (w waiting) candidates(event *sdk.Event) (list [][]*alarm) {
-	var found []expected
-	look := func(key expected) {
-		if some := w[key]; len(some) > 0 && !slices.Contains(found, key) { // traits may come twice
-			found, list = append(found, key), append(list, some)
+	look := func(some []*alarm) {
+		// Traits may come twice.
+		if len(some) > 0 && !slices.ContainsFunc(list, func(l []*alarm) bool { return &l[0] == &some[0] }) {
+			list = append(list, some)
 		}
 	}
 	for _, eventType := range []string{event.EventType, ""} {
-		look(expected{eventType: eventType})
+		e := w[eventType]
+		if e == nil {
+			continue
+		}
+		look(e.any)
 		for i := range event.Traits {
-			look(expected{eventType, event.Traits[i].Name, judge.Text(event.Traits[i].Value)})
+			if texts := e.traits[event.Traits[i].Name]; texts != nil {
+				look(texts[judge.Text(event.Traits[i].Value)])
+			}
 		}
 	}
 	return list

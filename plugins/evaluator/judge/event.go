@@ -16,8 +16,11 @@ import (
 type Matcher struct {
 	rule *def.Event
 	// Type is the only event type that matches; empty if the rule has a pattern.
-	Type    string
-	pattern *regexp.Regexp // nil: any type
+	Type string
+	// prefix is what other types begin with, and pattern what they are like; nil: as
+	// they like.
+	prefix  string
+	pattern *regexp.Regexp
 	tests   []test
 }
 
@@ -36,8 +39,10 @@ type test struct {
 // Match prepares a rule.
 func Match(r *def.Event) *Matcher {
 	m := &Matcher{rule: r}
+	prefix, all := strings.CutSuffix(r.EventType, "*")
 	switch {
-	case r.EventType == "*":
+	case all && !strings.ContainsAny(prefix, "*?["):
+		m.prefix = prefix
 	case !strings.ContainsAny(r.EventType, "*?["):
 		m.Type = r.EventType
 	default:
@@ -128,7 +133,7 @@ func Text(value any) string { return textOf(value) }
 
 // Matches reports whether an event is one that the rule waits for.
 func (m *Matcher) Matches(e *sdk.Event) bool {
-	if m.Type != "" && m.Type != e.EventType || m.pattern != nil && !m.pattern.MatchString(e.EventType) {
+	if m.Type != "" && m.Type != e.EventType || !strings.HasPrefix(e.EventType, m.prefix) {
 		return false
 	}
 	for i := range m.tests {
@@ -136,7 +141,7 @@ func (m *Matcher) Matches(e *sdk.Event) bool {
 			return false
 		}
 	}
-	return true
+	return m.pattern == nil || m.pattern.MatchString(e.EventType)
 }
 
 func (t *test) holds(e *sdk.Event) bool {
