@@ -76,7 +76,7 @@ func (d *DB) Close() error {
 // when others were in the way or the server was restarted, so that what it leaves
 // behind elsewhere has to be set anew each time. An error of f undoes the transaction
 // and is given back. The error wraps [ErrUnavailable] where the database is away; a
-// transaction whose last statement was under way by then may have been made.
+// transaction whose end was under way by then may have been made, and is not tried again.
 func (d *DB) Write(ctx context.Context, f func(*Session) error) error {
 	return d.try(ctx, d.writers, &d.changes, func(s *Session) error { return s.transact(ctx, d.begin, f) })
 }
@@ -103,7 +103,7 @@ func (d *DB) try(ctx context.Context, p *pool, a *access, f func(*Session) error
 			return nil
 		case over(ctx) != nil:
 			return over(ctx) // which drivers have other words for
-		case attempt < d.attempts && (errors.Is(err, ErrAgain) || d.again(err) || d.retry != nil && d.retry(err)):
+		case attempt < d.attempts && !errors.As(err, new(*unknown)) && (errors.Is(err, ErrAgain) || d.again(err) || d.retry != nil && d.retry(err)):
 		case d.away(err):
 			return a.lost(d.explained(err))
 		default:
@@ -149,6 +149,9 @@ func (s *Session) transact(ctx context.Context, begin string, f func(*Session) e
 		return err
 	}
 	if err := end("COMMIT"); err != nil {
+		if s.dialect.shared && s.dialect.away(err) {
+			return &unknown{err}
+		}
 		return err
 	}
 	done = true

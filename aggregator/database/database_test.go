@@ -264,6 +264,27 @@ func TestOpen(t *testing.T) {
 	}
 }
 
+// A transaction that may have been made, as its last answer was lost, is not made again.
+func TestUnknown(t *testing.T) {
+	t.Parallel()
+	f := parts.NewForgetful(t, server.Database())
+	d := open(t, f.URL)
+	ok(t, d.Migrate(t.Context(), "things_version", schema))
+	f.Forget(100)
+	calls := 0
+	err := d.Write(t.Context(), func(s *Session) error {
+		calls++
+		return put(t.Context(), s, fmt.Sprint(calls))
+	})
+	if calls != 1 || !errors.Is(err, ErrUnavailable) || f.Lost() != 1 {
+		t.Errorf("it was tried %d times: %v", calls, err)
+	}
+	f.Forget(0)
+	if n := count(t, d, "thing"); n != 1 {
+		t.Errorf("there are %d rows", n)
+	}
+}
+
 // A server that is restarted costs those who wait nothing, and one that is away is told
 // of once.
 func TestAway(t *testing.T) {

@@ -29,6 +29,13 @@ var ErrAgain = errors.New("the database was changed by others again and again")
 // character of code 0, which PostgreSQL can't hold: both refuse it.
 var ErrText = errors.New("is no text in UTF-8, or has a character of code 0")
 
+// unknown is that the database went away when a transaction was to end, which it may have
+// done before. That the driver may call the statement safe to be sent again does not count:
+// it does so although it was sent.
+type unknown struct{ error }
+
+func (u *unknown) Unwrap() error { return u.error }
+
 func checkArgs(args []any) error {
 	for _, arg := range args {
 		if text, ok := arg.(string); ok && (!utf8.ValidString(text) || strings.IndexByte(text, 0) >= 0) {
