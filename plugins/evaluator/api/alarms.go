@@ -87,7 +87,7 @@ func (s *Server) postAlarm(w http.ResponseWriter, r *http.Request) error {
 	}
 	s.told(a, c)
 	w.Header().Set("Location", s.site.Link(r, "v2", "alarms", a.ID.String()))
-	return write(w, http.StatusCreated, answer(a))
+	return writeJSON(w, http.StatusCreated, []byte(c.Detail))
 }
 
 // tries is how often a change is tried that others' changes get in the way of. Clients

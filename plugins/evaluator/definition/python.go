@@ -38,6 +38,9 @@ func (o Object) Get(name string) any {
 // AppendJSON appends a value as json.dumps of Python writes it, NaN and infinities
 // included, for which JSON has no words.
 func AppendJSON(to []byte, value any) []byte {
+	if to == nil {
+		to = make([]byte, 0, 1<<10) // most alarms, so that it does not grow from nothing
+	}
 	switch v := value.(type) {
 	case nil:
 		return append(to, "null"...)
@@ -89,7 +92,16 @@ func appendText(to []byte, s string) []byte {
 		to = append(to, '\\', 'u', hex[u>>12&15], hex[u>>8&15], hex[u>>4&15], hex[u&15])
 	}
 	to = append(to, '"')
-	for _, r := range s {
+	plain := 0 // from where on nothing had to be escaped
+	for i := 0; i < len(s); {
+		r, size := utf8.DecodeRuneInString(s[i:])
+		if r >= 0x20 && r < utf8.RuneSelf && r != '"' && r != '\\' {
+			i++
+			continue
+		}
+		to = append(to, s[plain:i]...)
+		i += size
+		plain = i
 		switch {
 		case r == '"' || r == '\\':
 			to = append(to, '\\', byte(r))
@@ -103,8 +115,6 @@ func appendText(to []byte, s string) []byte {
 			to = append(to, `\b`...)
 		case r == '\f':
 			to = append(to, `\f`...)
-		case r >= 0x20 && r < utf8.RuneSelf:
-			to = append(to, byte(r))
 		case r < 0x10000:
 			unit(r)
 		default:
@@ -113,7 +123,7 @@ func appendText(to []byte, s string) []byte {
 			unit(0xdc00 + r&0x3ff)
 		}
 	}
-	return append(to, '"')
+	return append(append(to, s[plain:]...), '"')
 }
 
 // NumberText gives a number as Python's str does: 100.0, 1e-05, 1e+16, nan, inf.
