@@ -29,6 +29,7 @@ func Plugin() sdk.Plugin {
 		Name:    "aggregator",
 		Summary: "Keeps measures by archive policies, in compressed blocks on disk or S3, and serves them by the APIs of Gnocchi and Prometheus",
 		Sample:  sample,
+		Own:     own(),
 		Storage: func() sdk.Storage { return &store{} },
 	}
 }

@@ -87,6 +87,7 @@ type Engine struct {
 	turn           int           // of expire
 	grown          chan struct{} // has an element when there are new blocks
 
+	lastShip atomic.Int64 // when one began after which all of the log was shipped
 	shipping sync.Mutex   // of the next two
 	shipped  wal.Position // what of the log is in pieces
 	pieces   []piece
@@ -262,7 +263,8 @@ type Stats struct {
 	Blocks                 int
 	BlockBytes, LogBytes   int64
 	Damaged                uint64 // chunks and records that could not be read
-	LastCheckpoint         time.Time
+	// LastCheckpoint and LastShip, of the log, are those since the start; zero: none yet.
+	LastCheckpoint, LastShip time.Time
 }
 
 // Stats returns them.
@@ -274,6 +276,9 @@ func (e *Engine) Stats() Stats {
 	}
 	if t := e.lastCheckpoint.Load(); t != 0 {
 		st.LastCheckpoint = time.Unix(0, t)
+	}
+	if t := e.lastShip.Load(); t != 0 {
+		st.LastShip = time.Unix(0, t)
 	}
 	for _, blocks := range *e.blocks.Load() {
 		for _, b := range blocks {

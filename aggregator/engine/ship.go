@@ -21,8 +21,12 @@ func (e *Engine) ship(ctx context.Context) error {
 	if err := e.Owns(ctx); err != nil {
 		return err
 	}
+	begun := e.o.Now().UnixNano()
 	for {
 		more, err := e.shipPiece(ctx)
+		if err == nil && !more {
+			e.lastShip.Store(begun)
+		}
 		if err != nil || !more {
 			return err
 		}

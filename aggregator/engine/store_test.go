@@ -102,8 +102,14 @@ func TestAnotherNodeHasWhatWasShipped(t *testing.T) {
 		t.Fatal(err)
 	}
 	put(t, a, 1, hour.Add(3*time.Hour), 6)
+	if at := a.Stats().LastShip; !at.IsZero() {
+		t.Errorf("the log was shipped at %v, before it was", at)
+	}
 	if err := a.ship(t.Context()); err != nil {
 		t.Fatal(err)
+	}
+	if at := a.Stats().LastShip; at.UnixNano() != a.o.Now().UnixNano() {
+		t.Errorf("the log was shipped at %v", at)
 	}
 	put(t, a, 1, hour.Add(3*time.Hour+time.Minute), 7)
 	if err := a.ship(t.Context()); err != nil {

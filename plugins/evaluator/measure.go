@@ -26,15 +26,15 @@ var (
 func own() []sdk.MeterInfo {
 	return []sdk.MeterInfo{
 		{Meter: alarms, Doc: "Alarms that are enabled, by state."},
-		{Meter: alarmsWaiting, Doc: "Of these, those whose turn to be evaluated has come."},
+		{Meter: alarmsWaiting, Doc: "Alarms whose turn to be evaluated has come."},
 		{Meter: evaluations, Doc: "Evaluations of an alarm."},
 		{Meter: transitions, Doc: "Changes of an alarm's state by evaluation."},
 		{Meter: taken, Doc: "Events that were compared with the alarms about events."},
 		{Meter: pending, Doc: "Actions, and changes for pipelines, that are still to be done."},
 		{Meter: dead, Doc: "Actions that were refused or given up, and can be tried again by the API."},
-		{Meter: oldest, Doc: "Age of the first of those that are still to be done."},
+		{Meter: oldest, Doc: "Age of the first action, or change for pipelines, that is still to be done."},
 		{Meter: attempts, Doc: "Attempts to do an action, or to give changes to pipelines."},
-		{Meter: failures, Doc: "Of these, those in vain or refused."},
+		{Meter: failures, Doc: "Attempts in vain or refused."},
 		{Meter: failing, Doc: "Targets of actions that take nothing at present."},
 	}
 }

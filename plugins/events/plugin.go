@@ -23,6 +23,7 @@ func Plugin() sdk.Plugin {
 		Name:    "events",
 		Summary: "Keeps events, one copy of each, and serves them by Panko's API",
 		Sample:  sample,
+		Own:     own(),
 		Storage: func() sdk.Storage { return &storage{} },
 	}
 }

@@ -68,6 +68,39 @@ func TestOptions(t *testing.T) {
 	f("retentoin = '1h'", "retention")
 }
 
+// The figures follow what is published; what comes again is told apart.
+func TestMeasure(t *testing.T) {
+	p := sdktest.Start(t, "listen = ''")
+	e := sdk.Event{MessageID: "1", EventType: "x", Generated: time.Now()}
+	for range 2 {
+		data, err := batch(t, 0, e).Encode()
+		if err == nil {
+			err = p.PublishBatch(t.Context(), data)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	figures, err := p.Measure(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]float64{"stored_total": 1, "duplicates_total": 1, "expired_total": 0, "retained": 1, "chunks": 1}
+	for _, f := range figures {
+		name := strings.TrimPrefix(f.Metric, "nepho_events_")
+		if name == "size_bytes" && f.Value > 0 {
+			continue
+		}
+		if v, ok := want[name]; !ok || v != f.Value {
+			t.Errorf("%s is %g", f.Metric, f.Value)
+		}
+		delete(want, name)
+	}
+	if len(want) > 0 {
+		t.Errorf("not told are %v", want)
+	}
+}
+
 // start starts an instance in this process and stops it with the test.
 func start(t testing.TB, toml string, dir string) *storage {
 	t.Helper()

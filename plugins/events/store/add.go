@@ -80,6 +80,8 @@ func (s *Store) Add(ctx context.Context, events []sdk.Event) (int, error) {
 		s.known.put(ids[i], left[i].chunk.IDs)
 		added += len(left[i].events)
 	}
+	s.counted.added.Add(uint64(added))
+	s.counted.repeated.Add(uint64(len(events) - added))
 	if added > 0 {
 		select {
 		case s.more <- struct{}{}:

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"time"
 
 	"github.com/nephoscope/nepho/aggregator/database"
@@ -93,17 +94,25 @@ func (s *Store) Expire(ctx context.Context) error {
 		return err
 	}
 	before := min(horizon, *oldest+day)
-	for n := int64(expireAtOnce); n == expireAtOnce; {
-		err := s.db.Write(ctx, func(w *database.Session) (err error) {
+	for n := expireAtOnce; n == expireAtOnce; {
+		events := uint64(0)
+		err := s.db.Write(ctx, func(w *database.Session) error {
+			n, events = 0, 0
 			if err := turn(ctx, w); err != nil {
 				return err
 			}
-			n, err = w.Exec(ctx, "DELETE FROM event_chunk WHERE id IN (SELECT id FROM event_chunk WHERE last < ? ORDER BY last, id LIMIT ?)", before, expireAtOnce)
-			return err
+			rows, err := w.Query(ctx, "DELETE FROM event_chunk WHERE id IN (SELECT id FROM event_chunk WHERE last < ? ORDER BY last, id LIMIT ?) RETURNING events", before, expireAtOnce)
+			return database.Each(rows, err, func(rows *sql.Rows) error {
+				var of uint64
+				err := rows.Scan(&of)
+				n, events = n+1, events+of
+				return err
+			})
 		})
 		if err != nil {
 			return err
 		}
+		s.counted.expired.Add(events)
 	}
 	return s.db.Write(ctx, func(w *database.Session) error {
 		_, err := w.Exec(ctx, "DELETE FROM event_kind WHERE day < ?", dayOf(before))

@@ -41,6 +41,9 @@ type Store struct {
 	more    chan struct{} // there may be something to merge
 	trouble bool          // the log knows that the background work fails
 	noted   sync.Map      // numbers of chunks that are known to be damaged
+
+	counted counted
+	sized   sized
 }
 
 // Options of [Open].

@@ -326,6 +326,9 @@ func TestExpire(t *testing.T) {
 		if len(got) != 91 || got[0].MessageID != "90" {
 			t.Fatalf("%d events are left of %d days, the oldest is %q", len(got), before, got[0].MessageID)
 		}
+		if c := s.Counters(); c != (Counters{Added: 100, Expired: 9}) {
+			t.Errorf("counted are %+v", c)
+		}
 		now = now.Add(time.Hour)
 		ok(t, s.Expire(ctx))
 		if n := days(); n != 90 {
@@ -345,6 +348,9 @@ func TestExpire(t *testing.T) {
 		ok(t, s.Expire(ctx))
 		add(t, s, 1, event("in the past", start.Add(time.Minute)))
 		add(t, s, 0, event("in the past", start.Add(time.Minute)))
+		if c := s.Counters(); c.Added != 101 || c.Repeated != 1 {
+			t.Errorf("counted are %+v", c)
+		}
 		s.retention = 0
 		now = now.AddDate(500, 0, 0)
 		ok(t, s.Expire(ctx))
