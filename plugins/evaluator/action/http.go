@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -21,6 +22,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/nephoscope/nepho/plugins/evaluator/store"
+	"github.com/nephoscope/nepho/sdk/config"
 )
 
 // Target says how to reach webhooks whose URL begins with URL.
@@ -30,12 +32,29 @@ type Target struct {
 	Secret string `toml:"secret" secret:"true" doc:"Key by which requests are signed, in the header X-Nepho-Signature; none if empty."`
 }
 
+// Validate implements the check of options.
+func (t *Target) Validate() error {
+	errs := []error{t.TLS.Validate()}
+	if u, err := url.Parse(t.URL); err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Scheme != "http" && u.Scheme != "https" {
+		errs = append(errs, config.KeyError("url", "%q is no beginning of a URL such as https://hooks.example.com/pager", t.URL))
+	}
+	return errors.Join(errs...)
+}
+
 // TLS says whom to trust, and who one is.
 type TLS struct {
 	CA       string `toml:"ca" doc:"PEM file with authorities that are trusted besides the system's."`
 	Cert     string `toml:"cert" doc:"PEM file with a client certificate, and those that vouch for it."`
 	Key      string `toml:"key" doc:"PEM file with the certificate's key."`
 	Insecure bool   `toml:"insecure" doc:"Believe any certificate. ?aodh-alarm-ssl-verify=0 or 1 in an action overrules it."`
+}
+
+// Validate implements the check of options.
+func (t *TLS) Validate() error {
+	if (t.Cert == "") != (t.Key == "") {
+		return config.KeyError("cert", "cert and key belong together")
+	}
+	return nil
 }
 
 // config reads the files.
@@ -71,7 +90,8 @@ type HTTP struct {
 
 // endpoint is how some webhooks are reached.
 type endpoint struct {
-	prefix, secret       string
+	url                  *url.URL // what theirs begin with
+	secret               string
 	insecure             bool
 	verifying, believing *http.Client
 }
@@ -94,7 +114,11 @@ func NewHTTP(all Target, targets []Target) (*HTTP, error) {
 }
 
 func newEndpoint(t Target) (endpoint, error) {
-	e := endpoint{prefix: t.URL, secret: t.Secret, insecure: t.Insecure}
+	e := endpoint{secret: t.Secret, insecure: t.Insecure}
+	var err error
+	if e.url, err = url.Parse(t.URL); err != nil {
+		return e, err
+	}
 	c, err := t.config()
 	if err != nil {
 		return e, err
@@ -121,13 +145,32 @@ func (h *HTTP) Close() {
 
 func (h *HTTP) endpoint(u *url.URL) *endpoint {
 	best := &h.all
-	text := u.String()
 	for i := range h.targets {
-		if e := &h.targets[i]; strings.HasPrefix(text, e.prefix) && (best == &h.all || len(e.prefix) > len(best.prefix)) {
+		if e := &h.targets[i]; e.reaches(u) && (best == &h.all || len(e.url.Path) > len(best.url.Path)) {
 			best = e
 		}
 	}
 	return best
+}
+
+// reaches reports whether a URL is one that the endpoint is about: on the same server, and
+// at its path or below. Texts are not compared, for https://hooks.example.com is also the
+// beginning of https://hooks.example.com.evil.example.org, which must not get the secret.
+func (e *endpoint) reaches(u *url.URL) bool {
+	if server(e.url) != server(u) {
+		return false
+	}
+	rest, ok := strings.CutPrefix(u.Path, e.url.Path)
+	return ok && (rest == "" || rest[0] == '/' || strings.HasSuffix(e.url.Path, "/"))
+}
+
+// server is whom a URL is about: its scheme, host and port.
+func server(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	return u.Scheme + "://" + net.JoinHostPort(strings.ToLower(u.Hostname()), port)
 }
 
 // maxRedirects is how many redirections are followed.
@@ -141,19 +184,19 @@ func (h *HTTP) Send(ctx context.Context, u *url.URL, d *store.Delivery) error {
 // Post posts a delivery, with more headers. Unlike browsers it posts again where it is
 // redirected to, for a transition that arrives as GET without a body tells nothing.
 func (h *HTTP) Post(ctx context.Context, u *url.URL, d *store.Delivery, headers http.Header) error {
-	e := h.endpoint(u)
-	client := e.verifying
-	switch verify := u.Query().Get("aodh-alarm-ssl-verify"); {
-	case verify == "0", verify == "" && e.insecure:
-		client = e.believing
-	}
+	verify := u.Query().Get("aodh-alarm-ssl-verify")
 	for range maxRedirects + 1 {
+		e := h.endpoint(u)
+		client := e.verifying
+		if verify == "0" || verify == "" && e.insecure {
+			client = e.believing
+		}
 		next, err := post(ctx, client, u, d, e.secret, headers)
 		if err != nil || next == nil {
 			return err
 		}
-		if next.Host != u.Host || next.Scheme != u.Scheme {
-			headers = nil // tokens are for the one they were made for
+		if server(next) != server(u) {
+			headers, verify = nil, "" // tokens, and what is believed, are for the one they were meant for
 		}
 		u = next
 	}
@@ -176,7 +219,7 @@ func post(ctx context.Context, client *http.Client, u *url.URL, d *store.Deliver
 	r.Header.Set("X-Nepho-Delivery-Id", d.ID.String())
 	r.Header.Set("X-Nepho-Timestamp", now)
 	if secret != "" {
-		r.Header.Set("X-Nepho-Signature", "sha256="+Sign(secret, now, d.Body))
+		r.Header.Set("X-Nepho-Signature", "sha256="+Sign(secret, d.ID.String(), now, d.Body))
 	}
 	answer, err := client.Do(r)
 	if err != nil {
@@ -192,7 +235,7 @@ func post(ctx context.Context, client *http.Client, u *url.URL, d *store.Deliver
 	case http.StatusMovedPermanently, http.StatusFound, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
 		next, err := answer.Location()
 		if err != nil {
-			return nil, fmt.Errorf("it answers %s without saying where to", answer.Status)
+			return nil, fmt.Errorf("it answers %s without saying where to", answered(answer))
 		}
 		if next.Scheme != "http" && next.Scheme != "https" {
 			return nil, &Refused{Reason: fmt.Sprintf("it redirects to %s", next.Scheme)}
@@ -208,24 +251,30 @@ func drain(body io.Reader) { _, _ = io.CopyN(io.Discard, body, 64<<10) }
 // verdict is what an answer says about a delivery; nil: it was taken.
 func verdict(answer *http.Response) error {
 	switch code := answer.StatusCode; {
-	case code/100 == 2:
+	case code/100 == 2, code == http.StatusSeeOther: // which says where to read what became of it
 		return nil
 	case code == http.StatusTooManyRequests || code == http.StatusServiceUnavailable:
 		if n, err := strconv.Atoi(answer.Header.Get("Retry-After")); err == nil && n > 0 {
-			return &Later{After: time.Duration(min(n, 86400)) * time.Second, Reason: "it answers " + answer.Status}
+			return &Later{After: time.Duration(min(n, 86400)) * time.Second, Reason: "it answers " + answered(answer)}
 		}
-		return fmt.Errorf("it answers %s", answer.Status)
+		return fmt.Errorf("it answers %s", answered(answer))
 	case code >= 500, code == http.StatusRequestTimeout:
-		return fmt.Errorf("it answers %s", answer.Status)
+		return fmt.Errorf("it answers %s", answered(answer))
 	default:
-		return &Refused{Reason: "it answers " + answer.Status, Status: code}
+		return &Refused{Reason: "it answers " + answered(answer), Status: code}
 	}
 }
 
+// answered is the status of an answer in words that are ours: those of the answer may be any bytes.
+func answered(answer *http.Response) string {
+	return strings.TrimSpace(fmt.Sprint(answer.StatusCode, " ", http.StatusText(answer.StatusCode)))
+}
+
 // Sign gives the signature of a request: the HMAC-SHA256, in hexadecimal digits, of its
-// timestamp, a full stop, and its body.
-func Sign(secret, timestamp, body string) string {
+// delivery's id, its timestamp and its body, with full stops between them, as Standard
+// Webhooks has it.
+func Sign(secret, delivery, timestamp, body string) string {
 	m := hmac.New(sha256.New, []byte(secret))
-	m.Write([]byte(timestamp + "." + body))
+	m.Write([]byte(delivery + "." + timestamp + "." + body))
 	return hex.EncodeToString(m.Sum(nil))
 }

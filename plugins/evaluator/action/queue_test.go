@@ -308,7 +308,7 @@ func TestSignatureAndTLS(t *testing.T) {
 	r.fire(r.alarm(h.URL+"/signed/x"), 1, "x")
 	r.await("it arrives", func() bool { return len(h.bodies()) == 1 })
 	h.mu.Lock()
-	if want := "sha256=" + Sign("s3", h.head.Get("X-Nepho-Timestamp"), h.got[0]); h.head.Get("X-Nepho-Signature") != want {
+	if want := "sha256=" + Sign("s3", h.head.Get("X-Nepho-Delivery-Id"), h.head.Get("X-Nepho-Timestamp"), h.got[0]); h.head.Get("X-Nepho-Signature") != want {
 		t.Errorf("the signature is %s, not %s", h.head.Get("X-Nepho-Signature"), want)
 	}
 	h.mu.Unlock()
