@@ -39,6 +39,28 @@ func checkQuery(text string) error {
 	}
 }
 
+// Parse reads an expression that somebody may want evaluated later, here or by a server that
+// is asked. Refused are what is no PromQL (functions that Prometheus calls experimental are none),
+// more than 64 KiB, and more than 1,000 operators and brackets. Its error is a [*QueryError].
+func Parse(text string) (parser.Expr, error) {
+	expression, err := parse(text)
+	if err != nil {
+		return nil, &QueryError{err.Error()}
+	}
+	return expression, nil
+}
+
+func parse(text string) (parser.Expr, error) {
+	if err := checkQuery(text); err != nil {
+		return nil, err
+	}
+	expression, err := parser.ParseExpr(text)
+	if err != nil {
+		return nil, badData("%v", err)
+	}
+	return expression, nil
+}
+
 // checkSteps refuses expressions with subqueries of more steps than the given number. The
 // engine counts those of expressions that are the same at each step one by one, and does
 // not stop when the time is over. span is that of the query itself.

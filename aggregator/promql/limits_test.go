@@ -2,6 +2,7 @@ package promql
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -112,6 +113,23 @@ func TestDeepQueries(t *testing.T) {
 	f(strings.Repeat(" ", maxQuery)+"1", "a query of 65537 bytes is too long: 65536 are allowed")
 	if code, a := r.ask("series", "match[]", strings.Repeat("(", 30_000)); code != 400 || !strings.Contains(a.Error, "too long") {
 		t.Errorf("%d %s", code, a.Error)
+	}
+}
+
+// What is only to be stored has the same limits.
+func TestParse(t *testing.T) {
+	for text, want := range map[string]string{
+		`sum by (host) (rate(requests{code=~"5.."}[5m])) / 2`: "",
+		"sum(":                              "unclosed left parenthesis",
+		"info(m)":                           "not enabled",
+		strings.Repeat("(", 30_000):         "a query of more than 1000 operators and brackets is too long",
+		strings.Repeat(" ", maxQuery) + "1": "a query of 65537 bytes is too long: 65536 are allowed",
+	} {
+		_, err := Parse(text)
+		var query *QueryError
+		if (err == nil) != (want == "") || err != nil && (!errors.As(err, &query) || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%.20s: %v", text, err)
+		}
 	}
 }
 

@@ -93,12 +93,9 @@ func (q *question) check(maxSamples int) error {
 	case q.step != 0 && steps > maxSteps:
 		return badData("more than %d points of each series are too many: ask for a longer step", maxSteps)
 	}
-	if err := checkQuery(q.text); err != nil {
-		return err
-	}
-	expression, err := parser.ParseExpr(q.text)
+	expression, err := parse(q.text)
 	if err != nil {
-		return badData("%v", err)
+		return err
 	}
 	span := time.Duration(0)
 	if q.step != 0 {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/nephoscope/nepho/aggregator/operations"
 	"github.com/nephoscope/nepho/aggregator/policy"
+	"github.com/nephoscope/nepho/aggregator/promql"
 	"github.com/nephoscope/nepho/aggregator/search"
 	def "github.com/nephoscope/nepho/plugins/evaluator/definition"
 	"github.com/nephoscope/nepho/plugins/evaluator/judge"
@@ -42,6 +43,10 @@ func CheckRule(r def.Rule) error {
 		}
 		if r.Query != "" {
 			return checkSearch(r.Query)
+		}
+	case *def.Prometheus:
+		if _, err := promql.Parse(r.Query); err != nil {
+			return bad("query can't be understood: %v", err)
 		}
 	case *def.Composite:
 		for _, leaf := range judge.Leaves(r) {

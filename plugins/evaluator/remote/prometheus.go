@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 
+	"github.com/nephoscope/nepho/aggregator/promql"
 	"github.com/nephoscope/nepho/sdk"
 )
 
@@ -116,7 +117,7 @@ func (p *Prometheus) within(scope *sdk.Scope, text string) (string, error) {
 	case scope.Project == "":
 		return "", errors.New("only alarms of a project, and of administrators, may ask Prometheus")
 	}
-	expression, err := parser.ParseExpr(text)
+	expression, err := promql.Parse(text)
 	if err != nil {
 		return "", err
 	}

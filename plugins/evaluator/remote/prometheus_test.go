@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -65,6 +66,7 @@ func TestPromQLOfProjects(t *testing.T) {
 		{"sum by (x) (rate(a[5m])) / on (x) group_left () max_over_time(b[1h:5m] offset 1d)", `sum by (x) (rate(a{project="p"}[5m])) / on (x) group_left () max_over_time(b{project="p"}[1h:5m] offset 1d)`},
 		{`label_replace(a, "project", "p", "", "") unless absent(b @ start())`, `label_replace(a{project="p"}, "project", "p", "", "") unless absent(b{project="p"} @ start())`},
 		{"sum(", ""},
+		{strings.Repeat("(", 2000) + "up" + strings.Repeat(")", 2000), ""}, // takes the parser long
 		{"info(up)", ""}, // reads series that no selector names
 	} {
 		got, err := p.within(&sdk.Scope{User: "u", Project: "p"}, f.expression)

@@ -1,0 +1,38 @@
+package api_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/nephoscope/nepho/plugins/evaluator/api"
+	def "github.com/nephoscope/nepho/plugins/evaluator/definition"
+)
+
+// TestCheckRule: what no storage could answer is refused when it is posted, and so is what
+// would keep the evaluator busy for long.
+func TestCheckRule(t *testing.T) {
+	promql := func(query string) *def.Prometheus { return &def.Prometheus{Query: query} }
+	both := func(r def.Rule) *def.Composite {
+		return &def.Composite{Root: def.Node{Nodes: []def.Node{{Rule: promql("up")}, {Rule: r}}}}
+	}
+	for name, f := range map[string]struct {
+		rule def.Rule
+		want string // "": it is taken
+	}{
+		"PromQL":         {promql(`sum by (host) (rate(requests{code=~"5.."}[5m]))`), ""},
+		"wrong PromQL":   {promql("sum("), "query can't be understood"},
+		"deep PromQL":    {promql(strings.Repeat("(", 2000) + "1" + strings.Repeat(")", 2000)), "more than 1000 operators and brackets"},
+		"long PromQL":    {promql(strings.Repeat(" ", 64<<10) + "1"), "too long"},
+		"a part of it":   {both(promql("sum(")), "query can't be understood"},
+		"a method":       {&def.ResourceThreshold{Threshold: def.Threshold{Method: "rate:mean"}}, ""},
+		"another method": {both(&def.MetricsThreshold{Threshold: def.Threshold{Method: "average"}}), "aggregation_method"},
+		"a search":       {&def.ResourcesThreshold{Threshold: def.Threshold{Method: "mean"}, Query: `{"=": {"id": "1"}}`}, ""},
+		"no search":      {&def.ResourcesThreshold{Threshold: def.Threshold{Method: "mean"}, Query: `{"==": 1}`}, "rule/query"},
+		"operations":     {&def.Operations{Operations: "(+ 1 (metric a mean))", Query: `{"=": {"id": "1"}}`}, ""},
+		"no operations":  {&def.Operations{Operations: "(+ 1"}, "operations can't be understood"},
+	} {
+		if err := api.CheckRule(f.rule); (err == nil) != (f.want == "") || err != nil && !strings.Contains(err.Error(), f.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
