@@ -77,23 +77,46 @@ const expireAtOnce = 64
 
 // Expire deletes the chunks whose events are all older than the retention; of those a
 // day's at most, so that a clock that jumped ahead does not cost all events before
-// somebody can set it right.
+// somebody can set it right. Events that were too old when they came, since their
+// device's clock is wrong, are no such day: or one of them, every now and then, would
+// keep all others for ever. Events of the future go the retention after they came.
 func (s *Store) Expire(ctx context.Context) error {
 	if s.retention == 0 {
 		return nil
 	}
 	s.merging.Lock()
 	defer s.merging.Unlock()
-	horizon := s.now().Add(-s.retention).UnixNano()
-	var oldest *int64
+	now := s.now().UnixNano()
+	horizon := now - int64(s.retention)
+	before := horizon
 	err := s.db.Read(ctx, func(v *database.Session) error {
-		_, err := v.One(ctx, "SELECT min(last) FROM event_chunk", nil, &oldest)
+		var oldest int64
+		found, err := v.One(ctx, "SELECT last FROM event_chunk WHERE day > ? ORDER BY last LIMIT 1", []any{dayEarlier}, &oldest)
+		if found && oldest < horizon-day {
+			before = oldest + day
+		}
 		return err
 	})
-	if err != nil || oldest == nil || *oldest >= horizon {
+	if err == nil {
+		err = s.delete(ctx, "last < ?", before)
+	}
+	if err == nil {
+		// What only looked so to a clock of before is not of the future.
+		err = s.delete(ctx, "day >= ? AND day < ? AND first >= ?", dayLater, dayLater+dayOf(horizon), (dayOf(now)+2)*day)
+	}
+	if err != nil {
 		return err
 	}
-	before := min(horizon, *oldest+day)
+	return s.db.Write(ctx, func(w *database.Session) error {
+		_, err := w.Exec(ctx, "DELETE FROM event_kind WHERE day < ?", dayOf(before))
+		return err
+	})
+}
+
+// delete deletes the chunks that meet a condition, and counts their events.
+func (s *Store) delete(ctx context.Context, where string, args ...any) error {
+	query := "DELETE FROM event_chunk WHERE id IN (SELECT id FROM event_chunk WHERE " + where + " ORDER BY last, id LIMIT ?) RETURNING events"
+	args = append(args, expireAtOnce)
 	for n := expireAtOnce; n == expireAtOnce; {
 		events := uint64(0)
 		err := s.db.Write(ctx, func(w *database.Session) error {
@@ -101,7 +124,7 @@ func (s *Store) Expire(ctx context.Context) error {
 			if err := turn(ctx, w); err != nil {
 				return err
 			}
-			rows, err := w.Query(ctx, "DELETE FROM event_chunk WHERE id IN (SELECT id FROM event_chunk WHERE last < ? ORDER BY last, id LIMIT ?) RETURNING events", before, expireAtOnce)
+			rows, err := w.Query(ctx, query, args...)
 			return database.Each(rows, err, func(rows *sql.Rows) error {
 				var of uint64
 				err := rows.Scan(&of)
@@ -114,8 +137,5 @@ func (s *Store) Expire(ctx context.Context) error {
 		}
 		s.counted.expired.Add(events)
 	}
-	return s.db.Write(ctx, func(w *database.Session) error {
-		_, err := w.Exec(ctx, "DELETE FROM event_kind WHERE day < ?", dayOf(before))
-		return err
-	})
+	return nil
 }

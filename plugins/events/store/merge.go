@@ -53,8 +53,8 @@ HAVING count(*) >= ? OR count(*) > 1 AND (sum(events) >= ? OR sum(size) >= ?) OR
 func (s *Store) settle(ctx context.Context, after int64) (settled int64, more bool, err error) {
 	today := dayOf(s.now().UnixNano())
 	err = s.db.Read(ctx, func(v *database.Session) (err error) {
-		more, err = v.One(ctx, "SELECT day FROM event_chunk WHERE tier < ? AND day > ? AND day < ? GROUP BY day HAVING count(*) > 1 ORDER BY day LIMIT 1",
-			[]any{fullTier, after, today}, &settled)
+		more, err = v.One(ctx, "SELECT day FROM event_chunk WHERE tier < ? AND day > ? AND (day < ? OR day >= ? AND day < ?) GROUP BY day HAVING count(*) > 1 ORDER BY day LIMIT 1",
+			[]any{fullTier, after, today, dayLater, dayLater + today}, &settled)
 		return err
 	})
 	if err != nil || !more {

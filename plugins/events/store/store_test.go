@@ -360,6 +360,43 @@ func TestExpire(t *testing.T) {
 	})
 }
 
+// Devices whose clocks are wrong keep neither the events of others nor their own for
+// ever.
+func TestExpireWrongClocks(t *testing.T) {
+	both(t, func(t *testing.T, s *Store) {
+		ctx := t.Context()
+		now := start
+		s.now = func() time.Time { return now }
+		left := func(want ...string) {
+			t.Helper()
+			ok(t, s.Merge(ctx))
+			ok(t, s.Expire(ctx))
+			if got := ids(all(t, s, Everything())); !slices.Equal(got, want) {
+				t.Fatalf("%v: %q are left, want %q", now, got, want)
+			}
+		}
+		add(t, s, 2, event("a", start.AddDate(0, 0, -89)), event("b", start))
+		left("a", "b")
+		for i := range 3 {
+			now = start.Add(time.Duration(i)*expireEvery).AddDate(0, 0, 3)
+			add(t, s, 1, event(fmt.Sprint("of 1970", i), time.Unix(int64(i), 0)))
+			left("b")
+		}
+		// Those that were taken as of the future, by a server's clock of before, are not.
+		now = time.Unix(100_000, 0)
+		add(t, s, 1, event("c", start.Add(time.Hour)))
+		now = start
+		add(t, s, 2, event("d", start.AddDate(70, 0, 0)), event("e", start.AddDate(0, 6, 0)))
+		left("b", "c", "e", "d")
+		ok(t, s.Settle(ctx))
+		now = start.AddDate(0, 0, 80)
+		add(t, s, 1, event("f", start.AddDate(80, 0, 0)))
+		left("b", "c", "e", "d", "f")
+		now = start.AddDate(0, 0, 92)
+		left("f")
+	})
+}
+
 // A chunk that is damaged costs its events and is told of once; all others are served.
 func TestDamage(t *testing.T) {
 	both(t, func(t *testing.T, s *Store) {
