@@ -312,14 +312,13 @@ func (e *Evaluator) compute(ctx context.Context, p place, now time.Time) {
 		e.unanswered(p, err, now)
 		return
 	}
-	e.trouble.note(asking, nil)
 	if refused != nil {
 		a.none = refusal(rule, refused)
-	}
-	e.trouble.refused(p.l.id, p.i, a.none)
-	if refused != nil {
+		e.trouble.refused(p.l.id, p.i, a.none)
 		return
 	}
+	e.trouble.note(asking, nil)
+	e.trouble.refused(p.l.id, p.i, "")
 	if t == nil {
 		for _, s := range series {
 			if n := len(s.Values); n > 0 {

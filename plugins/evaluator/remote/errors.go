@@ -129,7 +129,8 @@ func (s *server) unreached(err error) error {
 		advice = "; set ca to the PEM file of who vouches for its certificate"
 	case errors.Is(err, context.DeadlineExceeded):
 		advice = "; if it is that slow, give it a longer timeout"
-	case errors.As(err, &op) && op.Op == "remote error": // an alert of TLS
+	case errors.As(err, &op) && op.Op != "dial" && strings.HasPrefix(s.base, "https:"):
+		// An alert of TLS, if the end of the connection does not come before it.
 		advice = "; if it wants a client certificate, set cert and key"
 	}
 	return fmt.Errorf("cannot ask %s at %s: %w%s", s.name, s.base, err, advice)
