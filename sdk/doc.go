@@ -46,7 +46,7 @@
 // The struct that a constructor gives holds the options, see package
 // [github.com/nephoscope/nepho/sdk/config] for their tags. One with a Validate
 // method can refuse them, a [Starter] is told its [Env] and can open what it
-// needs, a [Stopper] can close it.
+// needs, a [Stopper] can close it, and a [Measurer] tells figures about itself.
 //
 // Samples and events move in a [Batch], which is columns. A [Builder] makes one of
 // rows; its readers take rows out of it, or work on its tables, which is much

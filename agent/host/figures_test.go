@@ -209,7 +209,7 @@ func TestFiguresAsSamples(t *testing.T) {
 	if err != nil {
 		hostname = "localhost"
 	}
-	if s.Name != "nepho.mail.waiting" || s.Unit != "mail" || s.Type != sdk.Gauge || s.Volume != 3 || s.ResourceID != hostname+".instance.out/new/7" {
+	if s.Name != "nepho.mail.waiting" || s.Unit != "mail" || s.Type != sdk.Gauge || s.Volume != 3 || s.ResourceID != hostname+".instance.out/queue=new/rack=7" {
 		t.Errorf("%+v", s)
 	}
 	for key, want := range map[string]string{"host": hostname, "instance": "out", "queue": "new", "rack": "7", "room": "1"} {

@@ -124,7 +124,7 @@ func (h *Host) internal(i *config.Instance) localPoller {
 				for _, f := range p.Figures {
 					name, m := p.Instance, metadata("instance", p.Instance)
 					for _, label := range slices.Sorted(maps.Keys(f.Labels)) {
-						name += "/" + f.Labels[label]
+						name += "/" + label + "=" + f.Labels[label]
 						m[label] = f.Labels[label]
 					}
 					out.On(sdk.Resource{ID: hostname + ".instance." + name, Metadata: m}).Add(sdk.Meter{Name: f.Name, Type: f.Type, Unit: f.Unit}, f.Value)
