@@ -61,7 +61,7 @@ func targetOf(action string, alarm uuid.UUID) string {
 		return action
 	}
 	if u.Host == "" {
-		return u.Scheme + ":" + u.Opaque + "#" + alarm.String()[:1]
+		return u.Scheme + ":" + u.Opaque + "#" + alarm.String()[35:] // the first digits are the time it was made
 	}
 	return strings.TrimSuffix(u.Scheme+"://"+u.Host+u.EscapedPath(), "/")
 }

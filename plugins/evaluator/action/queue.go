@@ -63,10 +63,11 @@ type Options struct {
 
 // Queue does what is owed. Its methods may be called concurrently.
 type Queue struct {
-	o    Options
-	mu   sync.Mutex
-	live map[string]*worker // by target
-	work sync.WaitGroup
+	o     Options
+	mu    sync.Mutex
+	live  map[string]*worker // by target
+	hosts map[string]*host   // those that attempts go on to, or wait for
+	work  sync.WaitGroup
 	// Attempts that go on at once: those of targets that took the last delivery, and
 	// those of others, which may take up their time and must not take up that of the
 	// first.
@@ -87,20 +88,33 @@ func (q *Queue) Counters() Counters { return Counters{q.attempts.Load(), q.failu
 const (
 	quickAttempts = 256
 	slowAttempts  = 64
+	// hostAttempts is to one host: one that hangs, and has a URL for each alarm, must not
+	// have all the others' attempts.
+	hostAttempts = 16
 )
+
+// host is a host that attempts go on to.
+type host struct {
+	slots chan struct{}
+	users int
+}
 
 // New makes a queue, which does nothing before Run.
 func New(o Options) *Queue {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Queue{o: o, live: map[string]*worker{}, quick: make(chan struct{}, quickAttempts), slow: make(chan struct{}, slowAttempts)}
+	return &Queue{o: o, live: map[string]*worker{}, hosts: map[string]*host{}, quick: make(chan struct{}, quickAttempts), slow: make(chan struct{}, slowAttempts)}
 }
 
 // worker does what is owed to one target, as long as something is.
 type worker struct {
 	target string
 	wake   chan struct{} // has an element when there is something new
+	retry  chan struct{} // has an element when it is to be tried again at once
+	// unnoted are deliveries that are over, which could not be written down yet. They are
+	// not done again meanwhile: while a disk is full nobody is to be called each second.
+	unnoted []int64
 	// failing is since when it takes nothing; zero: it does.
 	failing time.Time
 }
@@ -133,7 +147,8 @@ func (q *Queue) Run(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// Owed has what is owed to targets done soon; that of a target that fails, at once.
+// Owed has what is owed to targets done soon; that of a target that fails, when it is tried
+// again.
 func (q *Queue) Owed(targets []string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -143,15 +158,13 @@ func (q *Queue) Owed(targets []string) {
 	for _, target := range targets {
 		w := q.live[target]
 		if w == nil {
-			w = &worker{target: target, wake: make(chan struct{}, 1)}
+			w = &worker{target: target, wake: make(chan struct{}, 1), retry: make(chan struct{}, 1)}
 			q.live[target] = w
 			ctx := q.ctx
 			q.work.Go(func() { q.serve(ctx, w) })
 			continue
 		}
-		if w.failing.IsZero() {
-			ring(w.wake)
-		}
+		ring(w.wake)
 	}
 }
 
@@ -161,7 +174,7 @@ func (q *Queue) Retry(target string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if w := q.live[target]; w != nil {
-		ring(w.wake)
+		ring(w.retry)
 	}
 }
 
@@ -203,14 +216,20 @@ func (q *Queue) serve(ctx context.Context, w *worker) {
 		most = readEvents
 	}
 	for ctx.Err() == nil {
+		if !q.note(ctx, w) {
+			continue
+		}
 		deletions := q.o.Store.Deletions() // before reading, so that none is missed
 		list, err := q.o.Store.Owed(ctx, w.target, 0, most)
 		if err != nil {
-			q.await(ctx, w, time.Second)
+			await(ctx, w.retry, time.Second)
 			continue
 		}
 		if len(list) == 0 {
-			if q.await(ctx, w, lingering) {
+			q.mu.Lock()
+			w.failing = time.Time{} // nothing is owed, so nothing fails
+			q.mu.Unlock()
+			if await(ctx, w.wake, lingering) {
 				continue
 			}
 			q.mu.Lock()
@@ -242,8 +261,23 @@ func (q *Queue) serve(ctx context.Context, w *worker) {
 	}
 }
 
-// await waits for more, or for a time. It reports whether there is more.
-func (q *Queue) await(ctx context.Context, w *worker, most time.Duration) bool {
+// note writes down what is over. It reports whether all is; if not, it has waited.
+func (q *Queue) note(ctx context.Context, w *worker) bool {
+	if len(w.unnoted) == 0 {
+		return true
+	}
+	err := q.o.Store.Delivered(context.WithoutCancel(ctx), w.unnoted...)
+	if err == nil {
+		w.unnoted = nil
+		return true
+	}
+	q.o.Log.Warn("deliveries were done, but that could not be noted; it is tried again", "target", w.target, "deliveries", len(w.unnoted), "error", err)
+	await(ctx, w.retry, q.o.Longest)
+	return false
+}
+
+// await waits for a ring, or for a time. It reports whether it rang.
+func await(ctx context.Context, bell <-chan struct{}, most time.Duration) bool {
 	t := time.NewTimer(most)
 	defer t.Stop()
 	select {
@@ -251,7 +285,7 @@ func (q *Queue) await(ctx context.Context, w *worker, most time.Duration) bool {
 		return false
 	case <-t.C:
 		return false
-	case <-w.wake:
+	case <-bell:
 		return true
 	}
 }
@@ -259,13 +293,8 @@ func (q *Queue) await(ctx context.Context, w *worker, most time.Duration) bool {
 // do tries deliveries, together, that are still owed when their turn comes. It reports
 // whether that is over; if not, it has waited for the next attempt.
 func (q *Queue) do(ctx context.Context, w *worker, list []*store.Delivery, owed func(*store.Delivery) (bool, error)) bool {
-	slots := q.quick
-	if !w.failing.IsZero() {
-		slots = q.slow
-	}
-	select {
-	case slots <- struct{}{}:
-	case <-ctx.Done():
+	leave, ok := q.enter(ctx, w, list[0])
+	if !ok {
 		return false
 	}
 	list, unknown := those(list, owed)
@@ -277,10 +306,10 @@ func (q *Queue) do(ctx context.Context, w *worker, list []*store.Delivery, owed 
 			q.failures.Add(1)
 		}
 	}
-	<-slots
+	leave()
 	switch {
 	case unknown != nil:
-		q.await(ctx, w, time.Second)
+		await(ctx, w.retry, time.Second)
 		return false
 	case len(list) == 0:
 		return true
@@ -295,28 +324,75 @@ func (q *Queue) do(ctx context.Context, w *worker, list []*store.Delivery, owed 
 	age := time.Since(d.Created)
 	switch {
 	case err == nil:
-		refs := make([]int64, len(list))
-		for i, d := range list {
-			refs[i] = d.Ref
+		for _, d := range list {
+			w.unnoted = append(w.unnoted, d.Ref)
 		}
-		err = q.o.Store.Delivered(context.WithoutCancel(ctx), refs...)
-	case errors.As(err, &refused) || age > q.o.GiveUp:
-		q.o.Log.Warn("an alarm's action is given up", "alarm", d.Alarm, "target", w.target, "tries", d.Tries+1, "error", err)
+		return q.note(ctx, w)
+	case errors.As(err, &refused):
+		q.o.Log.Warn("an alarm's action is refused, and put aside", "alarm", d.Alarm, "target", w.target, "tries", d.Tries+1, "error", err)
 		err = q.o.Store.Tried(ctx, d.Ref, d.Tries+1, err.Error(), time.Now())
+	case age > q.o.GiveUp:
+		var n int
+		if n, err = q.o.Store.GiveUp(ctx, d.Ref, w.target, time.Now().Add(-q.o.GiveUp), err.Error()); err == nil {
+			q.o.Log.Warn("actions of alarms are given up and put aside, for their target has not taken them for too long", "target", w.target, "deliveries", n, "after", q.o.GiveUp)
+			return false // the others are read again
+		}
 	default:
 		if err := q.o.Store.Tried(ctx, d.Ref, d.Tries+1, err.Error(), time.Time{}); err != nil {
 			q.o.Log.Warn("an attempt could not be noted", "alarm", d.Alarm, "error", err)
 		}
-		q.await(ctx, w, q.pause(d.Tries, err))
+		await(ctx, w.retry, q.pause(d.Tries, err))
 		return false
 	}
 	if err != nil {
-		// It will be done again, which its id tells.
-		q.o.Log.Warn("a delivery was done, but that could not be noted", "alarm", d.Alarm, "target", w.target, "error", err)
-		q.await(ctx, w, time.Second)
+		// It is tried again, and then put aside.
+		q.o.Log.Warn("an action of an alarm could not be put aside; it is tried again", "alarm", d.Alarm, "target", w.target, "error", err)
+		await(ctx, w.retry, q.pause(d.Tries, nil))
 		return false
 	}
 	return true
+}
+
+// enter waits until an attempt may go on: until there are not too many to its host, and not
+// too many at all. The attempt is to leave then.
+func (q *Queue) enter(ctx context.Context, w *worker, d *store.Delivery) (leave func(), ok bool) {
+	name := w.target
+	if u, err := url.Parse(d.Action); err == nil && u.Host != "" {
+		name = u.Scheme + "://" + u.Host
+	}
+	q.mu.Lock()
+	h := q.hosts[name]
+	if h == nil {
+		h = &host{slots: make(chan struct{}, hostAttempts)}
+		q.hosts[name] = h
+	}
+	h.users++
+	q.mu.Unlock()
+	gone := func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		if h.users--; h.users == 0 {
+			delete(q.hosts, name)
+		}
+	}
+	slots := q.quick
+	if !w.failing.IsZero() {
+		slots = q.slow
+	}
+	select {
+	case h.slots <- struct{}{}:
+	case <-ctx.Done():
+		gone()
+		return nil, false
+	}
+	select {
+	case slots <- struct{}{}:
+	case <-ctx.Done():
+		<-h.slots
+		gone()
+		return nil, false
+	}
+	return func() { <-slots; <-h.slots; gone() }, true
 }
 
 // those gives the deliveries that are still owed.

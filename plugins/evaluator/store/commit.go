@@ -114,7 +114,7 @@ func versions(ctx context.Context, db *database.Session, list []*Transition) (ma
 func owe(ctx context.Context, db *database.Session, list []*Delivery) error {
 	values := make([]any, 0, 11*len(list))
 	for _, d := range list {
-		values = append(values, db.UUID(d.ID), Shard(d.Alarm), db.UUID(d.Alarm), d.Project, d.Target, d.Action, d.Body, micros(d.Created), d.Tries, d.Failed, micros(d.Dead))
+		values = append(values, db.UUID(d.ID), Shard(d.Alarm), db.UUID(d.Alarm), d.Project, d.Target, d.Action, storable(d.Body), micros(d.Created), d.Tries, storable(d.Failed), micros(d.Dead))
 	}
 	_, err := db.Insert(ctx, "alarm_delivery (id, shard, alarm, project, target, action, body, created, tries, failed, dead)", 11, values, "")
 	return err
@@ -214,9 +214,24 @@ func (s *Store) Delivered(ctx context.Context, refs ...int64) error {
 // Tried notes that a delivery was tried in vain, and if dead that it is given up.
 func (s *Store) Tried(ctx context.Context, ref int64, tries int, failed string, dead time.Time) error {
 	return s.change(ctx, func(ctx context.Context, db *database.Session) error {
-		_, err := db.Exec(ctx, "UPDATE alarm_delivery SET tries = ?, failed = ?, dead = ? WHERE ref = ?", tries, failed, micros(dead), ref)
+		_, err := db.Exec(ctx, "UPDATE alarm_delivery SET tries = ?, failed = ?, dead = ? WHERE ref = ?", tries, storable(failed), micros(dead), ref)
 		return err
 	})
+}
+
+// GiveUp puts aside a delivery that was tried in vain once more, and all others of its target
+// that were made before a time. It tells how many these are.
+func (s *Store) GiveUp(ctx context.Context, ref int64, target string, before time.Time, failed string) (n int, err error) {
+	err = s.change(ctx, func(ctx context.Context, db *database.Session) error {
+		if _, err := db.Exec(ctx, "UPDATE alarm_delivery SET tries = tries + 1 WHERE ref = ?", ref); err != nil {
+			return err
+		}
+		given, err := db.Exec(ctx, "UPDATE alarm_delivery SET dead = ?, failed = ? WHERE dead = 0 AND target = ? AND (ref = ? OR created < ?)",
+			micros(time.Now()), storable(failed), target, ref, micros(before))
+		n = int(given)
+		return err
+	})
+	return n, err
 }
 
 // Revive puts a dead letter of a project, or of any (nil), at the end of its queue again;
@@ -241,6 +256,7 @@ func (s *Store) Revive(ctx context.Context, ref int64, project *string) (target 
 		}
 		target = d.Target
 		d.Tries, d.Failed, d.Dead = 0, "", time.Time{}
+		d.Created = time.Now() // else it would be too old after one more attempt
 		return owe(ctx, db, []*Delivery{d})
 	})
 	return target, err

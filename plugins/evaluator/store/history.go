@@ -21,7 +21,7 @@ func record(ctx context.Context, db *database.Session, changes ...*Change) error
 	for _, c := range changes {
 		if c != nil {
 			deliveries = append(deliveries, c.Deliveries...)
-			values = append(values, db.UUID(c.ID), db.UUID(c.Alarm), int64(c.Kind), c.Detail, c.User, c.Project, c.OnBehalfOf, int64(c.Severity), micros(c.At))
+			values = append(values, db.UUID(c.ID), db.UUID(c.Alarm), int64(c.Kind), storable(c.Detail), c.User, c.Project, c.OnBehalfOf, int64(c.Severity), micros(c.At))
 		}
 	}
 	_, err := db.Insert(ctx, "alarm_history (id, alarm, type, detail, owner, project, on_behalf_of, severity, at)", 9, values, "")
