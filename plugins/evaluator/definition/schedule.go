@@ -1,6 +1,7 @@
 package definition
 
 import (
+	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
@@ -31,10 +32,25 @@ func (c *Constraint) Schedule() (*Schedule, error) {
 	if n := len(fields); n != 5 && n != 6 || strings.HasPrefix(c.Start, "@") {
 		return nil, invalid("start", c.Start, "A cron expression has five fields: minute, hour, day of month, month, day of week.")
 	}
+	for i, field := range fields {
+		for part := range strings.SplitSeq(field, ",") {
+			m := span.FindStringSubmatch(strings.ToLower(part))
+			if m == nil {
+				continue
+			}
+			first, last := position(m[1]), position(m[2])
+			if i == weekday && last == 0 {
+				last = 7
+			}
+			if first > last {
+				return nil, invalid("start", c.Start, fmt.Sprintf("The range %s runs backwards: write it as two, with a comma.", shorten(part)))
+			}
+		}
+	}
 	if fields[2] == "1-31" {
 		fields[2] = "*"
 	}
-	fields[4] = weekdays(fields[4])
+	fields[weekday] = weekdays(fields[weekday])
 	if len(fields) == 6 {
 		// As croniter has it, seconds come last; here they come first, with the year at the end.
 		fields = slices.Concat(fields[5:], fields[:5], []string{"*"})
@@ -46,23 +62,34 @@ func (c *Constraint) Schedule() (*Schedule, error) {
 	return &Schedule{starts: starts, duration: c.Duration, zone: zone}, nil
 }
 
+// span is a part of any of cron's fields that is a range. The library takes those that run backwards
+// for nothing, and panics when it looks for the next start in a field of nothing; Aodh's refuses them.
+var span = regexp.MustCompile(`^([0-9]+|[a-z]+)-([0-9]+|[a-z]+)(?:/.*)?$`)
+
+// weekday is the last of five fields.
+const weekday = 4
+
+// position is the number of what an end of a range names: a number, a weekday or a month. -1: it
+// is none, which the library refuses.
+func position(text string) int {
+	if n, err := strconv.Atoi(text); err == nil {
+		return n
+	}
+	name := text[:min(3, len(text))]
+	return max(slices.Index(weekdayNames, name), slices.Index(monthNames, name))
+}
+
+var (
+	weekdayNames = []string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}
+	monthNames   = []string{"jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"}
+)
+
 // dayRange is a part of cron's field of weekdays that is a range.
 var dayRange = regexp.MustCompile(`^([0-7]|[a-z]{3})-([0-7]|[a-z]{3})(?:/([1-7]))?$`)
 
 // weekdays writes ranges of weekdays as the days that they have: the library loses the Sunday
 // of 5-7. All days are *, as croniter has it: then days of the month alone count.
 func weekdays(field string) string {
-	names := []string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}
-	day := func(text string) int {
-		if i := slices.Index(names, text); i >= 0 {
-			return i
-		}
-		n, err := strconv.Atoi(text)
-		if err != nil {
-			return -1
-		}
-		return n
-	}
 	var list []string
 	for part := range strings.SplitSeq(field, ",") {
 		m := dayRange.FindStringSubmatch(strings.ToLower(part))
@@ -70,11 +97,11 @@ func weekdays(field string) string {
 			list = append(list, part)
 			continue
 		}
-		first, last, step := day(m[1]), day(m[2]), max(day(m[3]), 1)
-		if m[2] == "sun" {
+		first, last, step := position(m[1]), position(m[2]), max(position(m[3]), 1)
+		if last == 0 && first > 0 {
 			last = 7
 		}
-		if first < 0 || last < first {
+		if first < 0 || last < first || last > 7 {
 			return field // the library says what is wrong
 		}
 		for d := first; d <= last; d += step {

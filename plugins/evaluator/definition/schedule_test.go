@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"os"
+	"strings"
 	"testing"
 	"time"
 )
@@ -99,10 +100,29 @@ func TestClocksChange(t *testing.T) {
 func TestWeekdays(t *testing.T) {
 	for field, want := range map[string]string{
 		"*": "*", "7": "7", "mon": "mon", "5-7": "5,6,0", "fri-sun": "5,6,0", "1-5": "1,2,3,4,5", "Mon-Wed,5": "1,2,3,5", "1-7/3": "1,4,0",
-		"0-6": "*", "0-7": "*", "1-7": "*", "5-1": "5-1", "5#2": "5#2", "*/2": "*/2", "mon-xyz": "mon-xyz", "sun-tue": "0,1,2",
+		"0-6": "*", "0-7": "*", "1-7": "*", "5-1": "5-1", "5#2": "5#2", "*/2": "*/2", "mon-xyz": "mon-xyz", "sun-tue": "0,1,2", "5-0": "5,6,0", "0-0": "0", "sun-sun": "0", "mon-dec": "mon-dec",
 	} {
 		if got := weekdays(field); got != want {
 			t.Errorf("%s is written as %s, not %s", field, got, want)
+		}
+	}
+}
+
+// TestRangesRunForwards: Aodh refuses those that run backwards, too. The library took them, and panicked
+// when it was asked for the next start, or went through all seconds until 2100.
+func TestRangesRunForwards(t *testing.T) {
+	for start, ok := range map[string]bool{
+		"59-0 12 * * *": false, "0 23-1 * * *": false, "0 0 30-2 * *": false, "0 0 * 12-1 *": false, "0 0 * nov-Feb *": false, "0 0 * * 5-1": false,
+		"0 0 * * fri-mon": false, "* * * * * 59-0": false, "5,50-10/5 * * * *": false,
+		"0-59 12 * * *": true, "0 1-23/2 * * *": true, "0 0 2-30 * *": true, "0 0 * jan-DEC *": true, "0 0 * * 5-7": true, "0 0 * * sat-sun": true, "0 0 * * 6-0": true,
+		"0 0 * * sun-tue": true, "* * * * * 0-59": true, "5,10-50/5 * * * *": true, "7-7 * * * *": true,
+	} {
+		s, err := (&Constraint{Start: start}).Schedule()
+		if (err == nil) != ok || err != nil && !strings.Contains(err.Error(), "runs backwards") {
+			t.Errorf("%s: %v", start, err)
+		}
+		if err == nil && s.Next(time.Unix(1_767_225_600, 0)).IsZero() {
+			t.Errorf("%s begins never", start)
 		}
 	}
 }
@@ -112,6 +132,7 @@ func FuzzSchedule(f *testing.F) {
 	f.Add("0 23 * * *", "Europe/Ljubljana", 10800, int64(1_774_746_000))
 	f.Add("*/15 1-3 * * 5-7", "America/New_York", 60, int64(1_762_061_400))
 	f.Add("30 4 L feb * */20", "", 0, int64(0))
+	f.Add("59-0 * * 12-1 sun-mon", "", 60, int64(0))
 	f.Add("0 0 31 2 *", "Pacific/Apia", 366*24*3600, int64(1_325_239_200))
 	f.Fuzz(func(t *testing.T, start, zone string, duration int, at int64) {
 		if duration < 0 || duration > maxLength || at < -1e10 || at > 1e10 {
