@@ -16,9 +16,28 @@ import (
 // transition, in order, and the states are those of the last data.
 func TestAlarmsKilled(t *testing.T) {
 	t.Parallel()
+	ordeal(t, "", func(a *alarmAgent, more func(int64)) {
+		for range 3 {
+			more(rand.Int64N(30) + 10)
+			end9(t, a.Agent, "alarm/evaluator")
+		}
+		for range 2 {
+			more(rand.Int64N(30) + 10)
+			a.Kill9()
+			a.Start()
+			a.AwaitReady()
+		}
+	})
+}
+
+// ordeal has alarms change their states while something is done to them, and more waits until
+// that goes on. Afterwards they have to be what they should, and the webhook to know all
+// that they were.
+func ordeal(t *testing.T, options string, suffer func(a *alarmAgent, more func(int64))) {
+	t.Helper()
 	const alarms = 6
 	hook := newWebhook(t, 0.2)
-	a := startAlarmAgent(t, "evaluation_interval = '1s'\nactions = { retry_min = '10ms', retry_max = '100ms' }\n[[pollster.internal]]\ninterval = '1h'\nmeters = ['nepho.source.polls']\n")
+	a := startAlarmAgent(t, options+"evaluation_interval = '1s'\nactions = { retry_min = '10ms', retry_max = '100ms' }\n[[pollster.internal]]\ninterval = '1h'\nmeters = ['nepho.source.polls']\n")
 	a.policy(t)
 	var names []string
 	for i := range alarms {
@@ -72,16 +91,7 @@ func TestAlarmsKilled(t *testing.T) {
 			return nil
 		})
 	}
-	for range 3 {
-		more(rand.Int64N(30) + 10)
-		end9(t, a.Agent, "alarm/evaluator")
-	}
-	for range 2 {
-		more(rand.Int64N(30) + 10)
-		a.Kill9()
-		a.Start()
-		a.AwaitReady()
-	}
+	suffer(a, more)
 	more(10)
 	stop()
 	work.Wait()
@@ -99,6 +109,11 @@ func TestAlarmsKilled(t *testing.T) {
 	for _, name := range names {
 		history := a.transitions(t, ids[name])
 		total += len(history)
+		for i := 1; i < len(history); i++ {
+			if state := history[i].state(); state == history[i-1].state() {
+				t.Errorf("%s is %s twice in a row", name, state)
+			}
+		}
 		hook.inOrder(t, ids[name], actions[name], history)
 	}
 	t.Logf("%d transitions, of which the webhook was told %d times; %d at the end", total, len(hook.got("")), repeats)

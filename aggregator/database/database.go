@@ -15,6 +15,7 @@ package database
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -76,7 +77,7 @@ func (d *DB) Close() error {
 // when others were in the way or the server was restarted, so that what it leaves
 // behind elsewhere has to be set anew each time. An error of f undoes the transaction
 // and is given back. The error wraps [ErrUnavailable] where the database is away; a
-// transaction whose end was under way by then may have been made, and is not tried again.
+// transaction whose end was under way by then is not tried again: [ErrUnknown].
 func (d *DB) Write(ctx context.Context, f func(*Session) error) error {
 	return d.try(ctx, d.writers, &d.changes, func(s *Session) error { return s.transact(ctx, d.begin, f) })
 }
@@ -103,7 +104,7 @@ func (d *DB) try(ctx context.Context, p *pool, a *access, f func(*Session) error
 			return nil
 		case over(ctx) != nil:
 			return over(ctx) // which drivers have other words for
-		case attempt < d.attempts && !errors.As(err, new(*unknown)) && (errors.Is(err, ErrAgain) || d.again(err) || d.retry != nil && d.retry(err)):
+		case attempt < d.attempts && !errors.Is(err, ErrUnknown) && (errors.Is(err, ErrAgain) || d.again(err) || d.retry != nil && d.retry(err)):
 		case d.away(err):
 			return a.lost(d.explained(err))
 		default:
@@ -150,7 +151,8 @@ func (s *Session) transact(ctx context.Context, begin string, f func(*Session) e
 	}
 	if err := end("COMMIT"); err != nil {
 		if s.dialect.shared && s.dialect.away(err) {
-			return &unknown{err}
+			// Also if the driver calls it safe to be sent again: it does so although it was sent.
+			return fmt.Errorf("%w: %w", ErrUnknown, err)
 		}
 		return err
 	}

@@ -276,7 +276,7 @@ func TestUnknown(t *testing.T) {
 		calls++
 		return put(t.Context(), s, fmt.Sprint(calls))
 	})
-	if calls != 1 || !errors.Is(err, ErrUnavailable) || f.Lost() != 1 {
+	if calls != 1 || !errors.Is(err, ErrUnavailable) || !errors.Is(err, ErrUnknown) || f.Lost() != 1 {
 		t.Errorf("it was tried %d times: %v", calls, err)
 	}
 	f.Forget(0)

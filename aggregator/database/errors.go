@@ -18,8 +18,12 @@ import (
 
 // ErrUnavailable is in the errors of a database that cannot be reached, or takes no
 // statements at present, or no more of them since its disk is full. What was asked for
-// may succeed later; whether a change was made is not known.
+// may succeed later. A change was not made, unless [ErrUnknown] is in the error as well.
 var ErrUnavailable = errors.New("the database is away")
+
+// ErrUnknown is that the database went away when a transaction was to end, which it may have
+// done before: nobody knows whether the change was made.
+var ErrUnknown = errors.New("a change may have been made")
 
 // ErrAgain, as the error of a function that was given to [DB.Write], undoes the
 // transaction and starts it once more: what it had read was changed by another.
@@ -28,13 +32,6 @@ var ErrAgain = errors.New("the database was changed by others again and again")
 // ErrText is in the errors of statements with a text that is no UTF-8, or has a
 // character of code 0, which PostgreSQL can't hold: both refuse it.
 var ErrText = errors.New("is no text in UTF-8, or has a character of code 0")
-
-// unknown is that the database went away when a transaction was to end, which it may have
-// done before. That the driver may call the statement safe to be sent again does not count:
-// it does so although it was sent.
-type unknown struct{ error }
-
-func (u *unknown) Unwrap() error { return u.error }
 
 func checkArgs(args []any) error {
 	for _, arg := range args {

@@ -8,6 +8,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"syscall"
 )
@@ -75,6 +76,24 @@ func (s *PostgreSQLServer) Database() string {
 		s.tb.Fatalf("cannot make a database: %v\n%s", err, out)
 	}
 	return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/%s?sslmode=disable", s.Port, name)
+}
+
+// Kill9 kills the server, and waits until the processes that it had made are gone as well,
+// which notice that by themselves: before, it can't be started again.
+func (s *PostgreSQLServer) Kill9() {
+	s.tb.Helper()
+	made, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", s.PID()))
+	if err != nil {
+		s.tb.Fatalf("cannot find the processes of PostgreSQL: %v", err)
+	}
+	s.Process.Kill9()
+	ended := make(chan struct{}) // the server is
+	close(ended)
+	for _, text := range strings.Fields(string(made)) {
+		if pid, err := strconv.Atoi(text); err != nil || !awaitGroup(pid, ended, stopTimeout) {
+			s.tb.Fatalf("process %s of PostgreSQL goes on, %v", text, err)
+		}
+	}
 }
 
 // credential is what a user runs as.

@@ -14,6 +14,7 @@ import (
 	"github.com/BurntSushi/toml"
 	"github.com/google/uuid"
 
+	"github.com/nephoscope/nepho/aggregator/database"
 	"github.com/nephoscope/nepho/plugins/evaluator/api"
 	def "github.com/nephoscope/nepho/plugins/evaluator/definition"
 	"github.com/nephoscope/nepho/plugins/evaluator/filter"
@@ -129,8 +130,11 @@ func (e *evaluator) followRules(ctx context.Context, stamp string) {
 		if now == stamp {
 			continue
 		}
-		stamp = now
-		if err := e.reconcile(ctx); err != nil && ctx.Err() == nil {
+		err := e.reconcile(ctx)
+		if !errors.Is(err, database.ErrUnavailable) { // then it is tried again
+			stamp = now
+		}
+		if err != nil && ctx.Err() == nil {
 			e.log.Error("the folder of alarms can't be taken over; those from it stay as they were", "error", err)
 		}
 	}
@@ -163,18 +167,26 @@ func (e *evaluator) reconcile(ctx context.Context) error {
 			changed++
 		}
 		if err != nil {
-			return fmt.Errorf("alarm %q: %w", a.Name, err)
+			return e.failed(a, err)
 		}
 	}
 	for _, a := range before {
 		if err := e.erase(ctx, a); err != nil {
-			return fmt.Errorf("alarm %q: %w", a.Name, err)
+			return e.failed(a, err)
 		}
 	}
 	if made+changed+len(before) > 0 {
 		e.log.Info("alarms of files are taken over", "made", made, "changed", changed, "deleted", len(before))
 	}
 	return nil
+}
+
+// failed says why an alarm could not be brought in line.
+func (e *evaluator) failed(a *store.Alarm, err error) error {
+	if errors.Is(err, database.ErrUnknown) {
+		e.engine.Doubt(a.ID)
+	}
+	return fmt.Errorf("alarm %q: %w", a.Name, err)
 }
 
 // same reports whether two definitions are.

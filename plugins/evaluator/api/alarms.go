@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/nephoscope/nepho/aggregator/database"
 	def "github.com/nephoscope/nepho/plugins/evaluator/definition"
 	"github.com/nephoscope/nepho/plugins/evaluator/store"
 )
@@ -83,7 +84,7 @@ func (s *Server) postAlarm(w http.ResponseWriter, r *http.Request) error {
 		if errors.Is(err, store.ErrQuota) {
 			return refuse(http.StatusForbidden, "Alarm quota exceeded for user %s on project %s", a.User, a.Project)
 		}
-		return err
+		return s.doubted(a.ID, c, err)
 	}
 	s.told(a, c)
 	w.Header().Set("Location", s.site.Link(r, "v2", "alarms", a.ID.String()))
@@ -161,7 +162,7 @@ func (s *Server) put(r *http.Request, old *store.Alarm, p *def.Posted) (*store.A
 	}
 	if err := s.o.Store.Update(r.Context(), a, status, c); err != nil {
 		undo()
-		return nil, err
+		return nil, s.doubted(a.ID, c, err)
 	}
 	s.told(a, c)
 	s.ringTrusts()
@@ -200,7 +201,7 @@ func (s *Server) deleteAlarm(w http.ResponseWriter, r *http.Request) error {
 		return notFound(a.ID.String())
 	}
 	if err != nil {
-		return err
+		return s.doubted(a.ID, c, err)
 	}
 	s.o.Evaluator.Remove(a.ID)
 	s.owed(c)
@@ -240,7 +241,7 @@ func (s *Server) putState(w http.ResponseWriter, r *http.Request) error {
 		if errors.Is(err, store.ErrNotFound) {
 			return notFound(a.ID.String())
 		}
-		return err
+		return s.doubted(a.ID, c, err)
 	}
 	// What was read before may have been changed: evaluation has to know what is stored.
 	switch a, err = s.o.Store.Alarm(r.Context(), a.ID); {
@@ -270,6 +271,16 @@ func (s *Server) change(r *http.Request, a *store.Alarm, kind store.Kind, detail
 func (s *Server) told(a *store.Alarm, c *store.Change) {
 	s.o.Evaluator.Put(a)
 	s.owed(c)
+}
+
+// doubted passes on what may have been changed, by the error of a change, which it gives.
+func (s *Server) doubted(id uuid.UUID, c *store.Change, err error) error {
+	if errors.Is(err, database.ErrUnknown) {
+		s.o.Evaluator.Doubt(id)
+		s.owed(c)
+		s.ringTrusts()
+	}
+	return err
 }
 
 func (s *Server) owed(c *store.Change) {

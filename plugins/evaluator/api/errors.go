@@ -47,6 +47,9 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		status, text = http.StatusBadRequest, err.Error()
 	case errors.Is(err, store.ErrChanged):
 		status, text = http.StatusConflict, "The alarm was changed by somebody else in the meantime: read it and change it again"
+	case errors.Is(err, database.ErrUnknown):
+		status, text = http.StatusServiceUnavailable, "The database of alarms went away; see whether the change was made before you try again"
+		w.Header().Set("Retry-After", "5")
 	case errors.Is(err, database.ErrUnavailable):
 		status, text = http.StatusServiceUnavailable, "The database of alarms is away; try again later"
 		w.Header().Set("Retry-After", "5")

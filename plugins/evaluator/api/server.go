@@ -23,6 +23,8 @@ import (
 type Evaluator interface {
 	Put(a *store.Alarm)
 	Remove(id uuid.UUID)
+	// Doubt: nobody knows whether a change of an alarm was stored.
+	Doubt(id uuid.UUID)
 	Replay(ctx context.Context, a *def.Alarm, from, to time.Time) (*evaluate.Replayed, error)
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/nephoscope/nepho/aggregator/database"
 	def "github.com/nephoscope/nepho/plugins/evaluator/definition"
 	"github.com/nephoscope/nepho/plugins/evaluator/store"
 )
@@ -26,6 +27,12 @@ func (e *Evaluator) commit(ctx context.Context, changes []*looked, now time.Time
 	if err != nil {
 		for _, l := range changes {
 			l.due = min(l.due, now.Add(time.Second).UnixNano())
+			if errors.Is(err, database.ErrUnknown) {
+				e.Doubt(l.id)
+			}
+		}
+		if len(targets) > 0 {
+			e.o.Owed(targets) // if they were made after all
 		}
 		return
 	}
@@ -117,19 +124,8 @@ func (e *Evaluator) settle(ctx context.Context, changes []*looked, list []*store
 	}
 	e.mu.Unlock()
 	for _, id := range changed {
-		e.reload(ctx, id)
-	}
-}
-
-// reload reads an alarm again.
-func (e *Evaluator) reload(ctx context.Context, id uuid.UUID) {
-	a, err := e.o.Store.Alarm(ctx, id)
-	switch {
-	case errors.Is(err, store.ErrNotFound):
-		e.Remove(id)
-	case err != nil:
-		e.trouble.note("reading alarms", err)
-	default:
-		e.Put(a)
+		if e.reload(ctx, id) != nil {
+			e.Doubt(id)
+		}
 	}
 }

@@ -67,7 +67,8 @@ type Evaluator struct {
 	states  States
 	index   seriesIndex
 	events  eventIndex
-	dirty   []*alarm // to be looked at now
+	dirty   []*alarm    // to be looked at now
+	doubts  []uuid.UUID // are to be read again
 	timers  timers
 	polling bool // the storage can't be followed
 	soon    bool // it will be rung
@@ -142,6 +143,7 @@ func (e *Evaluator) Run(ctx context.Context) error {
 			e.look(ctx, list)
 			continue
 		}
+		e.settleDoubts(ctx)
 		timer.Reset(next)
 		select {
 		case <-ctx.Done():

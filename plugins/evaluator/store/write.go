@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 
 	"github.com/nephoscope/nepho/aggregator/database"
 )
@@ -73,7 +74,7 @@ func (s *Store) writeGroup(group []*write) {
 		}
 		return nil
 	})
-	if err != nil && len(group) > 1 {
+	if err != nil && len(group) > 1 && !errors.Is(err, database.ErrUnavailable) {
 		// One of them may be at fault.
 		for _, w := range group {
 			s.writeGroup([]*write{w})
