@@ -337,6 +337,8 @@ func TestArguments(t *testing.T) {
 		{"/v2/events?bad_Stuff_here", "", "", 400, `Unknown argument: "bad_Stuff_here"`},
 		{"/v2/events?q.colour=x", "", "", 400, `Unknown argument: "q.colour"`},
 		{"/v2/events?limit=-2", "", "", 400, "Invalid input for field/attribute limit. Value: '-2'. the limit should be a positive integer."},
+		{"/v2/events?limit=%zz", "", "", 400, `The arguments can't be read: invalid URL escape "%zz"`},
+		{"/v2/events?q.field=a&q.value=b;c", "", "", 400, "The arguments can't be read: invalid semicolon separator in query"},
 		{"/v2/events?limit=x", "", "", 400, "Invalid input for field/attribute limit. Value: 'x'. unable to convert to int"},
 		{"/v2/events?marker=none", "", "", 400, "Marker none not found."},
 		{"/v2/events?sort=invalid_key:desc", "", "", 400, "Invalid input for field/attribute sort. Value: 'invalid_key:desc'. the sort parameter should be a pair of sort key and sort dir combined with ':', or only sort key specified and sort dir will be default 'asc', the supported sort keys are: ('message_id', 'generated')"},
@@ -401,6 +403,50 @@ func TestTenancy(t *testing.T) {
 	// And lines follow the same rules.
 	if a := k.do("GET", "/v2/events", "", append(member, "Accept", mediaLines)...); strings.Count(a.body, "\n") != 1 || !strings.Contains(a.body, "user_ev") {
 		t.Errorf("a member's lines are %s", a.body)
+	}
+}
+
+// Pages come to an end, also where a message id is there several times.
+func TestPages(t *testing.T) {
+	k := newKit(t, nil)
+	var want []string
+	for i, id := range []string{"a", "b", "a", "c", "b", "a", "d"} {
+		k.add(sdk.Event{MessageID: id, EventType: "e", Generated: start.Add(time.Duration(i) * time.Second)})
+		want = append(want, id)
+	}
+	k.wantList(want, "/v2/events", admin...)
+	for _, sort := range []string{"generated", "generated:desc", "message_id", "message_id:desc"} {
+		marker, seen := "", []string{}
+		for page := 0; ; page++ {
+			if page > len(want) {
+				t.Fatalf("by %s pages begin again: %q", sort, seen)
+			}
+			got := k.list("/v2/events?limit=1&sort="+sort+"&marker="+marker, admin...)
+			if len(got) == 0 {
+				break
+			}
+			marker = got[0]
+			seen = append(seen, marker)
+		}
+		if last := map[string]string{"generated": "d", "generated:desc": "a", "message_id": "d", "message_id:desc": "a"}[sort]; marker != last {
+			t.Errorf("by %s the pages are %q", sort, seen)
+		}
+	}
+}
+
+// fixed says that everybody is the same.
+type fixed struct{ auth.Identity }
+
+func (f fixed) Identify(*http.Request) (auth.Identity, error) { return f.Identity, nil }
+
+// A token that is for no project shows nothing, whatever its roles.
+func TestNoProject(t *testing.T) {
+	for _, who := range []auth.Identity{{User: "u", Tenant: true}, {User: "u", Tenant: true, Domain: "d", Roles: []string{"admin"}}} {
+		k := newKit(t, func(o *Options) { o.Web.Auth = fixed{who} })
+		k.add(foo()...)
+		for _, path := range []string{"/v2/events", "/v2/events/0", "/v2/event_types", "/v2/event_types/Foo/traits", "/v2/event_types/Foo/traits/trait_A", "/v2/status", ask([4]string{"all_tenants", "", "", "True"})} {
+			k.do("GET", path, "").wantError(t, 403, "RBAC Authorization Failed")
+		}
 	}
 }
 

@@ -21,12 +21,13 @@ type caller struct {
 }
 
 // asking is who makes a request. With the auth none, that is who the headers name, and
-// everybody may see everything if they name nobody.
+// everybody may see everything if they name nobody. A token of Keystone that is for a
+// domain, or for nothing, is no admin's of all.
 func asking(r *http.Request) (caller, error) {
 	id := auth.From(r.Context())
 	c := caller{admin: slices.Contains(id.Roles, "admin"), user: id.User, project: id.Project}
 	nobody := id.User == "" && id.Project == "" && len(id.Roles) == 0
-	c.everything = id.Everything && nobody || c.admin && c.project == ""
+	c.everything = id.Everything && nobody || c.admin && c.project == "" && !id.Tenant
 	if !c.everything && (c.user == "" || c.project == "") {
 		return caller{}, refuse(http.StatusForbidden, "RBAC Authorization Failed")
 	}

@@ -35,10 +35,12 @@ func (s *server) events(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if wantsLines(r) {
-		if q.Limit == 0 && q.Order.ByID {
+		if !q.Order.ByID {
+			ctx = r.Context()
+		} else if q.Limit == 0 {
 			return bad(streamOrder)
 		}
-		return s.lines(r.Context(), w, q)
+		return s.lines(ctx, w, q)
 	}
 	if q.Limit == 0 {
 		q.Limit = s.o.DefaultLimit
@@ -46,6 +48,8 @@ func (s *server) events(w http.ResponseWriter, r *http.Request) error {
 	return s.list(ctx, w, q, func(to []byte, e *sdk.Event) [][]byte { return [][]byte{appendEvent(to, e)} })
 }
 
+// streamOrder: each page of such a stream is found among all events, so that it is none
+// that may take as long as its client reads.
 const streamOrder = "events as a stream are sorted by generated; give a limit to have them by message_id"
 
 func wantsLines(r *http.Request) bool {

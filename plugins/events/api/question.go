@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"math"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -78,8 +79,12 @@ func (a *arguments) fromBody(body []byte) error {
 }
 
 func (a *arguments) fromURL(r *http.Request) error {
+	arguments, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return bad("The arguments can't be read: %v", err)
+	}
 	var set func(f *filter, value *string)
-	for name, values := range r.URL.Query() {
+	for name, values := range arguments {
 		switch name {
 		case "limit":
 			a.Limit = json.Number(values[0])
@@ -138,6 +143,8 @@ func (s *server) question(ctx context.Context, a *arguments, c caller) (store.Qu
 		all := store.Everything()
 		c.limit(&all)
 		all.Only = &only
+		// Of several with that id, of other times, the last: or pages would begin again.
+		all.Order.TimeDescends = !q.Order.TimeDescends
 		e, err := s.o.Store.Get(ctx, a.Marker, all)
 		if err != nil {
 			return q, err

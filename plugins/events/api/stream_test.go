@@ -68,6 +68,11 @@ func TestFailures(t *testing.T) {
 	if a.header.Get("Retry-After") == "" {
 		t.Error("nothing says when to try again")
 	}
+	// A stream in the order of ids costs as much as such a list.
+	k.do("GET", "/v2/events?sort=message_id&limit=1", "", append(admin, "Accept", mediaLines)...).wantError(t, 503, "The request took longer than the server's operation_timeout: ask for less, or for a stream.")
+	if a := k.do("GET", "/v2/events?limit=1", "", append(admin, "Accept", mediaLines)...); a.code != 200 {
+		t.Errorf("a stream: %d %s", a.code, a.body)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	r := httptest.NewRequest("GET", "/v2/events", nil).WithContext(ctx)

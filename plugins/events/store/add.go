@@ -27,9 +27,8 @@ type group struct {
 
 // Add stores those events that are not there, and gives how many these were. When it
 // returns nil, they are durable. Events are the same if they have the same message id
-// and were generated at the same time; of those of one call that have the same message
-// id the first counts. An event without a message id gets one that is made of all that
-// it has.
+// and were generated at the same time, however they are cut into calls; the first counts.
+// An event without a message id gets one that is made of all that it has.
 func (s *Store) Add(ctx context.Context, events []sdk.Event) (int, error) {
 	s.adding.Lock()
 	defer s.adding.Unlock()
@@ -96,21 +95,21 @@ func (s *Store) encode(g *group) (err error) {
 	return err
 }
 
-// once gives events with ids, each id once, sorted.
+// once gives events with ids, each once, sorted.
 func once(events []sdk.Event) []sdk.Event {
-	ids := make(map[string]bool, len(events))
-	list := make([]sdk.Event, 0, len(events))
-	for _, e := range events {
-		if e.MessageID == "" {
+	list := slices.Clone(events)
+	for i := range list {
+		if e := &list[i]; e.MessageID == "" {
 			e.MessageID = uuid.NewSHA1(uuid.Nil, e.AppendJSON(nil)).String()
 		}
-		if !ids[e.MessageID] {
-			ids[e.MessageID] = true
-			list = append(list, e)
-		}
 	}
+	return sorted(list)
+}
+
+// sorted sorts a list, and leaves out what is there twice.
+func sorted(list []sdk.Event) []sdk.Event {
 	sortEvents(list)
-	return list
+	return slices.CompactFunc(list, func(a, b sdk.Event) bool { return chunk.Compare(&a, &b) == 0 })
 }
 
 func sortEvents(list []sdk.Event) {

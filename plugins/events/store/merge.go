@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"math/bits"
-	"slices"
 	"strings"
 
 	"github.com/nephoscope/nepho/aggregator/database"
@@ -115,9 +114,7 @@ func (s *Store) mergeSome(ctx context.Context, d, from, to int64) error {
 	if len(broken) > 0 || len(old) < 2 {
 		return nil // the others the next time
 	}
-	sortEvents(events)
-	events = slices.CompactFunc(events, func(a, b sdk.Event) bool { return chunk.Compare(&a, &b) == 0 })
-	c, err := s.merger.Encode(events)
+	c, err := s.merger.Encode(sorted(events))
 	if err != nil {
 		return err
 	}

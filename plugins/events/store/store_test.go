@@ -25,12 +25,7 @@ type model struct {
 }
 
 func (m *model) add(events []sdk.Event) (fresh int) {
-	ids := map[string]bool{}
 	for _, e := range events {
-		if ids[e.MessageID] {
-			continue
-		}
-		ids[e.MessageID] = true
 		there := slices.ContainsFunc(m.events, func(o sdk.Event) bool { return o.MessageID == e.MessageID && o.Generated.Equal(e.Generated) })
 		if !there {
 			m.events = append(m.events, sortTraits(e))
@@ -202,11 +197,15 @@ func TestKinds(t *testing.T) {
 }
 
 // Events without an id are the same if all of them is.
-func TestNoID(t *testing.T) {
+func TestSame(t *testing.T) {
 	both(t, func(t *testing.T, s *Store) {
 		a, b := event("", start), event("", start, sdk.Trait{Name: "n", Type: sdk.Integer, Value: int64(1)})
 		add(t, s, 2, a, b, a)
 		add(t, s, 0, b, a)
+		// With one they are if that and the time are, in one call as in several.
+		x, y := event("x", start), event("x", start.Add(1))
+		add(t, s, 2, x, y, x)
+		add(t, s, 0, y, x)
 	})
 }
 
