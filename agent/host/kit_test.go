@@ -142,11 +142,26 @@ func (*tolerantly) Transform(_ context.Context, in *sdk.Batch, out *sdk.Builder)
 // startInstance starts the plugin with one instance, and gives its folder.
 func startInstance(t *testing.T, kind, name string) (*supervisor.Instance, string) {
 	t.Helper()
+	return addInstance(t, startProcess(t, kind), name)
+}
+
+// addInstance has a process start an instance, and gives its folder.
+func addInstance(t *testing.T, p *supervisor.Process, name string) (*supervisor.Instance, string) {
+	t.Helper()
+	dir := t.TempDir()
+	in := p.Add(&wire.StartRequest{Instance: name, StateDir: dir, LogLevel: "info"})
+	t.Cleanup(func() { in.Stop(context.Background()) }) //nolint:errcheck // some are killed before
+	return in, dir
+}
+
+// startProcess starts the plugin without an instance.
+func startProcess(t *testing.T, kind string) *supervisor.Process {
+	t.Helper()
 	path, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, sockets := t.TempDir(), shortDir(t)
+	sockets := shortDir(t)
 	plugin := "obedient"
 	if as := map[string]string{"measured": "mail", "forger": "sink"}[kind]; as != "" {
 		plugin = as
@@ -155,12 +170,8 @@ func startInstance(t *testing.T, kind, name string) (*supervisor.Instance, strin
 		Kind: strings.NewReplacer("tolerant", "transformer", "plain", "storage", "measured", "publisher", "forger", "publisher").Replace(kind), Name: plugin, Path: path, Bundled: true, SocketDir: sockets, Log: slog.New(slog.DiscardHandler),
 		Env: []string{pluginVariable + "=" + kind, "TMPDIR=" + sockets},
 	})
-	in := p.Add(&wire.StartRequest{Instance: name, StateDir: dir, LogLevel: "info"})
-	t.Cleanup(func() {
-		in.Stop(context.Background()) //nolint:errcheck // some are killed before
-		p.Stop()
-	})
-	return in, dir
+	t.Cleanup(p.Stop)
+	return p
 }
 
 // shortDir makes a folder whose path leaves room for a socket's name.
