@@ -48,7 +48,7 @@ type options struct {
 
 	UserQuota    int `toml:"user_alarm_quota" default:"-1" min:"-1" doc:"Most alarms of a user; -1 is any number."`
 	ProjectQuota int `toml:"project_alarm_quota" default:"-1" min:"-1" doc:"Most alarms of a project that has no quota of its own; -1 is any number."`
-	MaxActions   int `toml:"alarm_max_actions" default:"-1" min:"-1" doc:"Most actions for each state of an alarm; -1 is any number."`
+	MaxActions   int `toml:"alarm_max_actions" default:"-1" min:"-1" doc:"Most actions for each state of an alarm; -1 is 100, and no more are allowed."`
 
 	Actions actionOptions      `toml:"actions" doc:"How actions are done."`
 	Targets []action.Target    `toml:"target" doc:"Webhooks that are reached in another way than the others, by the beginning of their URL."`

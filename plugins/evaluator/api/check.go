@@ -68,6 +68,10 @@ func checkSearch(query string) error {
 // schemes are those of actions.
 var schemes = []string{"http", "https", "log", "mailto", "test", "trust+http", "trust+https", "trust+zaqar", "zaqar"}
 
+// maxAction is the most bytes of an action as it is sent: PostgreSQL takes no more than 2,700 in
+// the index of what is owed to whom.
+const maxAction = 2048
+
 // CheckAction reads an action, and finds what is wrong with it wherever it is to be done.
 func CheckAction(action string) (*url.URL, error) {
 	u, err := url.Parse(action)
@@ -76,6 +80,9 @@ func CheckAction(action string) (*url.URL, error) {
 	}
 	if !slices.Contains(schemes, u.Scheme) {
 		return nil, bad("Unsupported action %s", action)
+	}
+	if n := len(u.String()); n > maxAction {
+		return nil, bad("an action of %d bytes is too long: %d are allowed", n, maxAction)
 	}
 	if web := strings.TrimPrefix(u.Scheme, "trust+"); (web == "http" || web == "https") && u.Host == "" {
 		return nil, bad("Unable to parse action %s", action)

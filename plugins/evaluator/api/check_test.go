@@ -36,3 +36,19 @@ func TestCheckRule(t *testing.T) {
 		}
 	}
 }
+
+// TestCheckAction: an action is as long as PostgreSQL's index of what is owed takes it, escaped.
+func TestCheckAction(t *testing.T) {
+	for _, f := range []struct {
+		action, want string // "": it is taken
+	}{
+		{"http://a/" + strings.Repeat("x", 2048-9), ""},
+		{"http://a/" + strings.Repeat("x", 2048-8), "an action of 2049 bytes is too long: 2048 are allowed"},
+		{"http://a/" + strings.Repeat("č", 500), "an action of 3009 bytes is too long"},
+		{"mailto:" + strings.Repeat("a", 2048), "too long"},
+	} {
+		if _, err := api.CheckAction(f.action); (err == nil) != (f.want == "") || err != nil && !strings.Contains(err.Error(), f.want) {
+			t.Errorf("%.20s of %d bytes: %v", f.action, len(f.action), err)
+		}
+	}
+}

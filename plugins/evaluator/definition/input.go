@@ -2,6 +2,7 @@ package definition
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -99,10 +100,18 @@ func (in *input) text(name, byDefault string) string {
 	} else if json.Unmarshal(raw, &s) != nil {
 		in.fail(invalid(name, string(raw), "A text is expected."))
 	}
+	in.checkText(name, s)
+	return s
+}
+
+// checkText refuses what can't be stored.
+func (in *input) checkText(name, s string) {
+	if most := cmp.Or(lengths[name], maxName); len(s) > most && utf8.RuneCountInString(s) > most {
+		in.fail(invalid(name, s, fmt.Sprintf("Value should have a maximum length of %d", most)))
+	}
 	if strings.ContainsRune(s, 0) {
 		in.fail(invalid(name, strings.ReplaceAll(s, "\x00", "\\0"), "A text can't have a zero character."))
 	}
-	return s
 }
 
 func (in *input) mandatoryText(name string) string {
@@ -177,35 +186,36 @@ func (in *input) integer(name string, byDefault, lowest, highest int) int {
 	return v
 }
 
-func (in *input) texts(name string) []string {
+// listOf reads a list of at most so many members.
+func listOf[T any](in *input, name string, most int, of string) []T {
 	raw := in.raw(name)
 	if raw == nil {
 		return nil
 	}
-	var list []string
+	var list []T
 	if json.Unmarshal(raw, &list) != nil {
-		in.fail(invalid(name, string(raw), "A list of texts is expected."))
+		in.fail(invalid(name, string(raw), "A list of "+of+" is expected."))
+		return nil
 	}
-	for _, s := range list {
-		if strings.ContainsRune(s, 0) {
-			in.fail(invalid(name, string(raw), "A text can't have a zero character."))
-		}
+	if len(list) > most {
+		in.fail(invalid(name, string(raw), fmt.Sprintf("A list of at most %d is allowed.", most)))
+		return nil
 	}
 	return list
 }
 
-// objects reads a list of objects with f.
-func (in *input) objects(name string, f func(*input)) {
-	raw := in.raw(name)
-	if raw == nil {
-		return
+// texts reads a list of at most so many texts.
+func (in *input) texts(name string, most int) []string {
+	list := listOf[string](in, name, most, "texts")
+	for _, s := range list {
+		in.checkText(name, s)
 	}
-	var list []json.RawMessage
-	if json.Unmarshal(raw, &list) != nil {
-		in.fail(invalid(name, string(raw), "A list of objects is expected."))
-		return
-	}
-	for _, item := range list {
+	return list
+}
+
+// objects reads a list of at most so many objects with f.
+func (in *input) objects(name string, most int, f func(*input)) {
+	for _, item := range listOf[json.RawMessage](in, name, most, "objects") {
 		part, err := readObject(item)
 		if err != nil {
 			in.fail(invalid(name, string(item), "An object is expected."))

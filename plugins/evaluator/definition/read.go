@@ -9,16 +9,34 @@ import (
 	_ "time/tzdata" // the time zones of constraints are known on every machine
 )
 
-// Limits of definitions. Aodh has none but those of its database.
+// Limits of definitions. Aodh has none but those of its database's columns.
 const (
-	MaxName      = 255     // bytes of a name
-	MaxText      = 1 << 20 // bytes of all of a definition
-	maxPeriods   = 1000    // windows
-	maxLength    = 366 * 24 * 3600
-	maxLeaves    = 1000 // of a composite rule
-	maxDepth     = 32
-	maxReference = 10_000 // metrics of a rule
+	maxText = 1 << 20 // bytes of all of a definition
+
+	// Characters of a text.
+	maxName   = 255      // names and ids, which are in indexes, and what has no other limit
+	maxMetric = 4096     // a metric's name, as in the aggregator, and the value of a condition
+	maxLong   = 64 << 10 // an expression, a search, a description
+
+	maxActions     = 100    // of a state
+	maxConstraints = 50     // each of which is asked for its next start
+	maxConditions  = 100    // of an event
+	maxReference   = 10_000 // metrics of a rule
+	maxLeaves      = 1000   // of a composite rule
+	maxDepth       = 32
+
+	// Seconds. Times are nanoseconds since 1970, which end in 2262.
+	maxLength = 366 * 24 * 3600
+	maxSpan   = 10 * maxLength // of all windows of a rule
+
+	maxPeriods = 1000 // windows
 )
+
+// lengths are the most characters of texts by their names, where it is not maxName.
+var lengths = map[string]int{
+	"description": maxLong, "query": maxLong, "operations": maxLong, "metric": maxMetric, "metrics": maxMetric, "value": maxMetric,
+	"ok_actions": maxLong, "alarm_actions": maxLong, "insufficient_data_actions": maxLong, // URLs have less: see the API
+}
 
 // Posted is a definition as somebody sent it.
 type Posted struct {
@@ -33,8 +51,8 @@ type Posted struct {
 // as alarm_id and timestamp, are taken and ignored, since clients send back what
 // they got. Its errors are of type [*InputError].
 func Read(data []byte) (*Posted, error) {
-	if len(data) > MaxText {
-		return nil, wrong("The definition is longer than %d bytes", MaxText)
+	if len(data) > maxText {
+		return nil, wrong("The definition is longer than %d bytes", maxText)
 	}
 	in, err := readObject(data)
 	if err != nil {
@@ -56,9 +74,6 @@ func Read(data []byte) (*Posted, error) {
 		Name: in.mandatoryText("name"), Enabled: in.truth("enabled", true), Repeat: in.truth("repeat_actions", false),
 		Project: in.text("project_id", ""), User: in.text("user_id", ""),
 	}}
-	if len(p.Name) > MaxName {
-		in.fail(invalid("name", p.Name, fmt.Sprintf("Value should have a maximum length of %d", MaxName)))
-	}
 	p.HasProject, p.HasUser = in.raw("project_id") != nil, in.raw("user_id") != nil
 	p.Severity, _ = ParseSeverity(in.oneOf("severity", "low", severities))
 	if in.raw("state") != nil {
@@ -66,7 +81,7 @@ func Read(data []byte) (*Posted, error) {
 		p.State = &s
 	}
 	for state, name := range map[State]string{OK: "ok_actions", Alerting: "alarm_actions", InsufficientData: "insufficient_data_actions"} {
-		p.Actions[state] = distinct(in.texts(name))
+		p.Actions[state] = distinct(in.texts(name, maxActions))
 	}
 	p.Constraints = in.constraints()
 	p.Rule = in.rule(kind)
@@ -150,12 +165,9 @@ func (in *input) simpleRule(kind string) Rule {
 			Metric:    in.mandatoryText("metric"), Resource: in.mandatoryText("resource_id"), ResourceType: in.mandatoryText("resource_type"),
 		}
 	case "gnocchi_aggregation_by_metrics_threshold":
-		r := &MetricsThreshold{Threshold: in.threshold("metrics"), Metrics: in.texts("metrics")}
+		r := &MetricsThreshold{Threshold: in.threshold("metrics"), Metrics: in.texts("metrics", maxReference)}
 		if in.raw("metrics") == nil {
 			in.missing("metrics")
-		}
-		if len(r.Metrics) > maxReference {
-			in.fail(wrong("A rule can have at most %d metrics", maxReference))
 		}
 		return r
 	case "gnocchi_aggregation_by_resources_threshold":
@@ -210,9 +222,12 @@ func (in *input) threshold(names ...string) Threshold {
 }
 
 func (in *input) windows() Threshold {
+	periods, granularity := in.integer("evaluation_periods", 1, 1, maxPeriods), in.integer("granularity", 60, 1, maxLength)
+	if periods*granularity > maxSpan {
+		in.fail(wrong("evaluation_periods of %d windows of granularity %d are more than %d seconds", periods, granularity, maxSpan))
+	}
 	return Threshold{
-		Threshold: in.number("threshold"), Comparison: in.comparison(), Periods: in.integer("evaluation_periods", 1, 1, maxPeriods),
-		Granularity: time.Duration(in.integer("granularity", 60, 1, maxLength)) * time.Second,
+		Threshold: in.number("threshold"), Comparison: in.comparison(), Periods: periods, Granularity: time.Duration(granularity) * time.Second,
 	}
 }
 
@@ -273,7 +288,7 @@ func (in *input) event() *Event {
 	if e.EventType == "" {
 		e.EventType = "*"
 	}
-	in.objects("query", func(in *input) {
+	in.objects("query", maxConditions, func(in *input) {
 		in.known("field", "op", "type", "value")
 		c := Condition{Field: in.mandatoryText("field"), Op: Comparison(in.oneOf("op", "eq", comparisons)), Type: in.text("type", ""), Value: in.conditionValue()}
 		if err := c.check(); err != nil {
@@ -293,6 +308,7 @@ func (in *input) conditionValue() string {
 	case raw[0] == '{' || raw[0] == '[':
 		in.fail(invalid("value", string(raw), "A text is expected."))
 	case raw[0] != '"':
+		in.checkText("value", string(raw))
 		return string(raw)
 	}
 	return in.text("value", "")
@@ -320,7 +336,7 @@ func (in *input) absence() *Absence {
 
 func (in *input) constraints() []Constraint {
 	var list []Constraint
-	in.objects("time_constraints", func(in *input) {
+	in.objects("time_constraints", maxConstraints, func(in *input) {
 		in.known("name", "description", "start", "duration", "timezone")
 		if in.raw("duration") == nil {
 			in.missing("duration")

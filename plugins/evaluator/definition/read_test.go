@@ -3,7 +3,9 @@ package definition
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -104,6 +106,74 @@ func again(t *testing.T, p *Posted) {
 	}
 	if !reflect.DeepEqual(Fields(p.Rule), Fields(q.Rule)) || p.Description != q.Description || !reflect.DeepEqual(p.Constraints, q.Constraints) {
 		t.Errorf("%s\nis read as\n%+v", answer, q)
+	}
+}
+
+// TestLimits: what one alarm may cost is limited, since all are evaluated one after the other.
+func TestLimits(t *testing.T) {
+	const year = 366 * 24 * 3600
+	items := func(n int, item string) string { // each is another one
+		var list []string
+		for i := range n {
+			list = append(list, strings.ReplaceAll(item, "#", strconv.Itoa(i)))
+		}
+		return "[" + strings.Join(list, ", ") + "]"
+	}
+	long := func(n int) string { return `"` + strings.Repeat("č", n) + `"` }
+	operations := func(periods, granularity int) string {
+		return of("operations_threshold", fmt.Sprintf(`{"threshold": 1, "operations": "x", "evaluation_periods": %d, "granularity": %d}`, periods, granularity))
+	}
+	attribute := func(name, value string) string {
+		return `{"name": "n", "type": "event", "event_rule": {}, "` + name + `": ` + value + `}`
+	}
+	resource := func(name, value string) string {
+		rule := map[string]string{"metric": `"cpu"`, "resource_id": `"r"`, "resource_type": `"instance"`, "aggregation_method": `"mean"`, "threshold": "80"}
+		rule[name] = value
+		var list []string
+		for name, value := range rule {
+			list = append(list, `"`+name+`": `+value)
+		}
+		return of("gnocchi_resources_threshold", "{"+strings.Join(list, ", ")+"}")
+	}
+	condition := func(name, value string) string {
+		rest := map[string]string{"field": `"value": "x"`, "value": `"field": "traits.x"`}[name]
+		return of("event", `{"query": [{`+rest+`, "`+name+`": `+value+`}]}`)
+	}
+	constraint := `{"name": "#", "start": "0 9 * * *", "duration": 1}`
+	tests := map[string]struct{ most, more, err string }{
+		"windows": {operations(10, year), operations(11, year), "evaluation_periods of 11 windows of granularity 31622400 are more than 316224000 seconds"},
+		"windows in a composite": {
+			of("composite", `{"or": [{"type": "gnocchi_resources_threshold", "granularity": 316224, "evaluation_periods": 1000, `+threshold+`, "metric": "m", "resource_id": "r", "resource_type": "t"}]}`),
+			of("composite", `{"or": [{"type": "gnocchi_resources_threshold", "granularity": 316225, "evaluation_periods": 1000, `+threshold+`, "metric": "m", "resource_id": "r", "resource_type": "t"}]}`), "are more than 316224000 seconds",
+		},
+		"actions":            {attribute("ok_actions", items(100, `"http://#"`)), attribute("ok_actions", items(101, `"http://#"`)), "A list of at most 100 is allowed."},
+		"constraints":        {attribute("time_constraints", items(50, constraint)), attribute("time_constraints", items(51, constraint)), "A list of at most 50 is allowed."},
+		"conditions":         {of("event", `{"query": `+items(100, `{"field": "raw.a", "value": "#"}`)+`}`), of("event", `{"query": `+items(101, `{"field": "raw.a", "value": "#"}`)+`}`), "A list of at most 100 is allowed."},
+		"metrics":            {of("gnocchi_aggregation_by_metrics_threshold", `{`+threshold+`, "metrics": `+items(10_000, `"#"`)+`}`), of("gnocchi_aggregation_by_metrics_threshold", `{`+threshold+`, "metrics": `+items(10_001, `"#"`)+`}`), "A list of at most 10000 is allowed."},
+		"name":               {strings.Replace(of("event", "{}"), `"n"`, long(255), 1), strings.Replace(of("event", "{}"), `"n"`, long(256), 1), "field/attribute name."},
+		"project":            {attribute("project_id", long(255)), attribute("project_id", long(256)), "maximum length of 255"},
+		"user":               {attribute("user_id", long(255)), attribute("user_id", long(256)), "maximum length of 255"},
+		"description":        {attribute("description", long(64<<10)), attribute("description", long(64<<10+1)), "maximum length of 65536"},
+		"event type":         {of("event", `{"event_type": `+long(255)+`}`), of("event", `{"event_type": `+long(256)+`}`), "maximum length of 255"},
+		"condition":          {condition("value", long(4096)), condition("value", long(4097)), "maximum length of 4096"},
+		"condition's number": {condition("value", strings.Repeat("1", 4096)), condition("value", strings.Repeat("1", 4097)), "maximum length of 4096"},
+		"field":              {condition("field", `"`+strings.Repeat("x", 255)+`"`), condition("field", `"`+strings.Repeat("x", 256)+`"`), "maximum length of 255"},
+		"metric":             {resource("metric", long(4096)), resource("metric", long(4097)), "maximum length of 4096"},
+		"resource":           {resource("resource_id", long(255)), resource("resource_id", long(256)), "maximum length of 255"},
+		"method":             {resource("aggregation_method", long(255)), resource("aggregation_method", long(256)), "maximum length of 255"},
+		"expression":         {of("operations_threshold", `{"threshold": 1, "operations": `+long(64<<10)+`}`), of("operations_threshold", `{"threshold": 1, "operations": `+long(64<<10+1)+`}`), "maximum length of 65536"},
+	}
+	for name, test := range tests {
+		if _, err := Read([]byte(test.most)); err != nil {
+			t.Errorf("the most of %s: %v", name, err)
+		}
+		_, err := Read([]byte(test.more))
+		var fault *InputError
+		if !errors.As(err, &fault) || !strings.Contains(fault.Message, test.err) {
+			t.Errorf("more of %s: the error is %v, not %q", name, err, test.err)
+		} else if len(fault.Message) > 1000 {
+			t.Errorf("more of %s: the error has %d bytes", name, len(fault.Message))
+		}
 	}
 }
 
