@@ -225,22 +225,7 @@ func (q *Queue) serve(ctx context.Context, w *worker) {
 			await(ctx, w.retry, time.Second)
 			continue
 		}
-		if len(list) == 0 {
-			q.mu.Lock()
-			w.failing = time.Time{} // nothing is owed, so nothing fails
-			q.mu.Unlock()
-			if await(ctx, w.wake, lingering) {
-				continue
-			}
-			q.mu.Lock()
-			if len(w.wake) == 0 {
-				delete(q.live, w.target)
-				q.mu.Unlock()
-				return
-			}
-			q.mu.Unlock()
-			continue
-		}
+		all := len(list) < most // what comes from here on rings
 		began := time.Now()
 		owed := func(d *store.Delivery) (bool, error) {
 			if time.Since(began) <= fresh && q.o.Store.Deletions() == deletions {
@@ -254,10 +239,27 @@ func (q *Queue) serve(ctx context.Context, w *worker) {
 				n = len(list)
 			}
 			if !q.do(ctx, w, list[:n], owed) {
+				all = false
 				break
 			}
 			list = list[n:]
 		}
+		if !all {
+			continue
+		}
+		q.mu.Lock()
+		w.failing = time.Time{} // nothing is owed, so nothing fails
+		q.mu.Unlock()
+		if await(ctx, w.wake, lingering) {
+			continue
+		}
+		q.mu.Lock()
+		if len(w.wake) == 0 {
+			delete(q.live, w.target)
+			q.mu.Unlock()
+			return
+		}
+		q.mu.Unlock()
 	}
 }
 
@@ -291,7 +293,7 @@ func await(ctx context.Context, bell <-chan struct{}, most time.Duration) bool {
 }
 
 // do tries deliveries, together, that are still owed when their turn comes. It reports
-// whether that is over; if not, it has waited for the next attempt.
+// whether all of that is over; if not, it has waited for the next attempt.
 func (q *Queue) do(ctx context.Context, w *worker, list []*store.Delivery, owed func(*store.Delivery) (bool, error)) bool {
 	leave, ok := q.enter(ctx, w, list[0])
 	if !ok {
@@ -316,7 +318,8 @@ func (q *Queue) do(ctx context.Context, w *worker, list []*store.Delivery, owed 
 	case err != nil && ctx.Err() != nil:
 		return false
 	case err != nil && len(list) > 1: // one may be at fault; the others are read again
-		return q.do(ctx, w, list[:1], owed)
+		q.do(ctx, w, list[:1], owed)
+		return false
 	}
 	d := list[0]
 	q.mark(w, d, err)

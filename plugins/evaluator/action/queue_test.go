@@ -329,7 +329,7 @@ func TestMessage(t *testing.T) {
 	want := `{"alarm_name": "\u00e92e", "alarm_id": "0e406590-f84d-403d-b050-a9d521cd2eb4", "severity": "low", "previous": "ok", "current": "alarm", ` +
 		`"reason": "Transition to alarm due to 1 samples outside threshold, most recent: 100.0", ` +
 		`"reason_data": {"type": "threshold", "disposition": "outside", "count": 1, "most_recent": 100.0}}`
-	if len(list) != 2 || list[0].Body != want || list[0].Target != "http://x/y" || list[1].Target != "log:#0" {
+	if len(list) != 2 || list[0].Body != want || list[0].Target != "http://x/y" || list[1].Target != "log:#4" {
 		t.Errorf("got %+v", list)
 	}
 }
