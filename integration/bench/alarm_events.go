@@ -47,8 +47,8 @@ publishers = ["file"]
 `
 
 const (
-	eventAlarms  = 1000 // of them generalAlarms are about any instance, the others about one each
-	generalAlarm = 50
+	eventAlarms   = 1000 // of them generalAlarms are about any instance, the others about one each
+	generalAlarms = 50
 	// One event of a stream in rare matches an alarm.
 	rare        = 1000
 	streamed    = 300_000
@@ -60,7 +60,7 @@ const (
 func alarmEvents(b *bench, tb parts.TB) {
 	broker := parts.RabbitMQ(tb, parts.RabbitMQOptions{})
 	for _, repeat := range []bool{false, true} {
-		var p50, p99, all, own, changes []float64
+		var p50, p99, all, own, written, told []float64
 		for range b.runs {
 			r := startAlarmEvents(tb, broker, repeat)
 			times := r.single(tb, 200)
@@ -68,7 +68,8 @@ func alarmEvents(b *bench, tb parts.TB) {
 			cpu := r.stream(b, tb, streamed, rare)
 			all, own = append(all, streamed/cpu.total().Seconds()), append(own, streamed/cpu["alarm/evaluator"].Seconds())
 			if repeat {
-				changes = append(changes, r.changes(b, tb, 10_000))
+				file, webhook := r.burst(b, tb, 10_000)
+				written, told = append(written, file), append(told, webhook)
 			}
 			nothingLost(tb, r.agent)
 			r.agent.Stop()
@@ -83,7 +84,8 @@ func alarmEvents(b *bench, tb parts.TB) {
 		b.report("events, one in a thousand matches"+what+", all processes", "1/CPU-s", goal{must: 20_000}, all)
 		b.report("events, one in a thousand matches"+what+", the alarm plugin alone", "1/CPU-s", goal{}, own)
 		if repeat {
-			b.report("changes of states by events, until a file has them as events", "1/s", goal{}, changes)
+			b.report("10,000 events that match at once, until a file has the changes as events", "1/s", goal{}, written)
+			b.report("10,000 events that match at once, until one webhook is told of all", "1/s", goal{}, told)
 		}
 	}
 }
@@ -137,9 +139,9 @@ func startAlarmEvents(tb parts.TB, broker *parts.Broker, repeat bool) *alarmEven
 func eventAlarm(i int, repeat bool, url string) []byte {
 	rule := map[string]any{"event_type": "compute.instance.update", "query": []any{map[string]string{"field": "traits.instance_id", "value": instanceID(i)}}}
 	switch {
-	case i < generalAlarm/2:
+	case i < generalAlarms/2:
 		rule = map[string]any{"event_type": "compute.instance.*", "query": []any{map[string]string{"field": "traits.state", "value": fmt.Sprint("error ", i)}}}
-	case i < generalAlarm:
+	case i < generalAlarms:
 		rule = map[string]any{"event_type": "compute.instance.*", "query": []any{map[string]any{"field": "traits.memory_mb", "type": "integer", "op": "gt", "value": fmt.Sprint(1_000_000 + i)}}}
 	}
 	body, _ := json.Marshal(map[string]any{ // plain values can be encoded
@@ -157,7 +159,7 @@ func (r *alarmEventsRun) next(matches bool) (id string, event map[string]any) {
 	r.number++
 	instance := eventAlarms + n%100_000
 	if matches {
-		instance = generalAlarm + r.target%(eventAlarms-generalAlarm)
+		instance = generalAlarms + r.target%(eventAlarms-generalAlarms)
 		r.target++
 	}
 	id = fmt.Sprintf("c0ffee00-0000-4000-8000-%012d", n)
@@ -235,9 +237,9 @@ func (r *alarmEventsRun) stream(b *bench, tb parts.TB, n, every int) usage {
 
 func (r *alarmEventsRun) published() uint64 { return r.agent.Sink("events", "evaluator").Published }
 
-// changes gives how many changes of states a second get into the file, when n events
-// that match come at once.
-func (r *alarmEventsRun) changes(b *bench, tb parts.TB, n int) float64 {
+// burst gives how many changes of states a second get into the file, and to the webhook,
+// when n events that match come at once.
+func (r *alarmEventsRun) burst(b *bench, tb parts.TB, n int) (written, told float64) {
 	tb.Helper()
 	lines := func() int {
 		text, err := os.ReadFile(r.agent.Path("changes.json"))
@@ -248,16 +250,19 @@ func (r *alarmEventsRun) changes(b *bench, tb parts.TB, n int) float64 {
 	}
 	b.await(tb, 20*time.Millisecond, time.Minute, "earlier changes to be in the file", func() bool { return lines() >= r.target })
 	begun := time.Now()
+	var last string
 	for range n / eventsAtOne {
 		var events []map[string]any
 		for range eventsAtOne {
-			_, event := r.next(true)
-			events = append(events, event)
+			id, event := r.next(true)
+			last, events = id, append(events, event)
 		}
 		r.publish(tb, events...)
 	}
 	b.await(tb, 50*time.Millisecond, 5*time.Minute, "all changes to be in the file", func() bool { return lines() >= r.target })
-	return float64(n) / time.Since(begun).Seconds()
+	took := time.Since(begun)
+	b.await(tb, 20*time.Millisecond, 5*time.Minute, "the webhook to be told of all", func() bool { return r.told.count() >= r.target })
+	return float64(n) / took.Seconds(), float64(n) / r.told.await(tb, last).Sub(begun).Seconds()
 }
 
 // eventReceiver is a webhook that notes when it was told of which event.
@@ -306,6 +311,13 @@ func (r *eventReceiver) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	r.told[told.Data.Event.ID] = now
 	close(r.more)
 	r.more = make(chan struct{})
+}
+
+// count is of how many events it was told, repeats how often of one again.
+func (r *eventReceiver) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.told)
 }
 
 func (r *eventReceiver) repeats() int {
