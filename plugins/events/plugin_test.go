@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -14,11 +15,14 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/nephoscope/nepho/integration/parts"
 	"github.com/nephoscope/nepho/plugins/events/chunk/chunktest"
 	"github.com/nephoscope/nepho/sdk"
 	"github.com/nephoscope/nepho/sdk/config"
 	"github.com/nephoscope/nepho/sdk/sdktest"
+	"github.com/nephoscope/nepho/sdk/wire"
 )
 
 func TestMain(m *testing.M) { sdktest.Main(m, Plugin()) }
@@ -198,6 +202,39 @@ func TestPublish(t *testing.T) {
 	}
 	if err := (&storage{}).Start(ctx, sdk.Env{}); err == nil {
 		t.Error("started without options or a folder")
+	}
+}
+
+// An event that is too long, as a batch can have it that no SDK of ours made, is refused
+// by itself, and not tried again with its batch.
+func TestTooLong(t *testing.T) {
+	s := start(t, "", t.TempDir())
+	long := sdk.Event{MessageID: "long", EventType: "a", Generated: time.Now()}
+	for i := range 17 {
+		long.Traits = append(long.Traits, sdk.Trait{Name: fmt.Sprint(i), Type: sdk.Text, Value: "shared"})
+	}
+	data, err := batch(t, 3, sdk.Event{MessageID: "1", EventType: "a", Generated: time.Now()}, long, sdk.Event{MessageID: "2", EventType: "a", Generated: time.Now().Add(time.Second)}).Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var w wire.Batch
+	if err := proto.Unmarshal(data, &w); err != nil {
+		t.Fatal(err)
+	}
+	w.Strings[slices.Index(w.Strings, "shared")] = strings.Repeat("x", sdk.MaxStringBytes)
+	if data, err = proto.Marshal(&w); err != nil {
+		t.Fatal(err)
+	}
+	b, err := sdk.DecodeBatch(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var refused *sdk.Refused
+	if err := s.Publish(t.Context(), b); !errors.As(err, &refused) || !slices.Equal(refused.Rows, []int{4}) {
+		t.Fatalf("got %v, %+v", err, refused)
+	}
+	if got := stored(t, s.server.Address); !slices.Equal(got, []string{"1", "2"}) {
+		t.Fatalf("got %q", got)
 	}
 }
 

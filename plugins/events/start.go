@@ -13,6 +13,7 @@ import (
 	"github.com/nephoscope/nepho/aggregator/auth"
 	"github.com/nephoscope/nepho/aggregator/web"
 	"github.com/nephoscope/nepho/plugins/events/api"
+	"github.com/nephoscope/nepho/plugins/events/chunk"
 	"github.com/nephoscope/nepho/plugins/events/store"
 	"github.com/nephoscope/nepho/sdk"
 )
@@ -111,12 +112,21 @@ func (s *storage) Publish(ctx context.Context, b *sdk.Batch) error {
 	if b.Events() == 0 {
 		return nil
 	}
-	events := make([]sdk.Event, b.Events())
-	for e := range events {
-		events[e] = b.Event(e)
+	events := make([]sdk.Event, 0, b.Events())
+	var long []int
+	for e := range b.Events() {
+		event := b.Event(e)
+		if chunk.Size(&event) > chunk.MaxSize {
+			long = append(long, b.Len()+e)
+			continue
+		}
+		events = append(events, event)
 	}
 	if _, err := s.store.Add(ctx, events); err != nil {
 		return fmt.Errorf("cannot store events: %w", err)
+	}
+	if len(long) > 0 {
+		return sdk.RefuseRows(fmt.Errorf("events of more than %d MiB cannot be stored", chunk.MaxSize>>20), long)
 	}
 	return nil
 }

@@ -1,12 +1,15 @@
 package chunk
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"reflect"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -252,6 +255,10 @@ func TestEncodeRefuses(t *testing.T) {
 			t.Errorf("%v with a text was taken", typ)
 		}
 	}
+	long := sdk.Event{MessageID: "id", EventType: "a", Generated: start, Raw: make([]byte, MaxSize)}
+	if _, err := encoder.Encode([]sdk.Event{long}); err == nil {
+		t.Error("an event was taken that is too long")
+	}
 	// And after that it encodes as before.
 	events := wild(random(1), 50)
 	c, err := encoder.Encode(events)
@@ -261,6 +268,34 @@ func TestEncodeRefuses(t *testing.T) {
 	other, err := NewEncoder().Encode(events)
 	if err != nil || !reflect.DeepEqual(c, other) {
 		t.Fatalf("chunks differ, %v", err)
+	}
+}
+
+// What is taken can be read, also the longest event, and those that need most bytes for
+// their size.
+func TestLong(t *testing.T) {
+	raw := make([]byte, MaxSize-100)
+	rand.NewChaCha8([32]byte{}).Read(raw) // no compression helps
+	many := sdk.Event{MessageID: "many", EventType: "a", Generated: start}
+	for i := range 20_000 {
+		many.Traits = append(many.Traits, sdk.Trait{Name: strconv.FormatInt(int64(i), 36), Type: sdk.Datetime, Value: time.Unix(math.MaxInt32<<20, 999_999_999)})
+	}
+	for _, e := range []sdk.Event{{MessageID: "raw", EventType: "a", Generated: start, Raw: raw}, many} {
+		c, err := NewEncoder().Encode([]sdk.Event{e})
+		if err != nil {
+			t.Fatal(err)
+		}
+		opened, err := open(c.Parts[0].Data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(opened) > maxPart/MaxSize*c.Size {
+			t.Errorf("%s: %d bytes of a part for a size of %d", e.MessageID, len(opened), c.Size)
+		}
+		got, err := reading(c, new(int)).Events([]int{0}, nil)
+		if err != nil || len(got) != 1 || len(got[0].Traits) != len(e.Traits) || !bytes.Equal(got[0].Raw, e.Raw) {
+			t.Errorf("%s: it can't be read: %v", e.MessageID, err)
+		}
 	}
 }
 

@@ -42,6 +42,10 @@ func NewEncoder() *Encoder {
 // traitSize is about what a trait costs besides its texts without compression.
 const traitSize = 16
 
+// MaxSize is the longest event, by [Size], that is kept. Those of many short traits have
+// some more bytes in a part, which may have four times as many.
+const MaxSize = maxPart / 4
+
 // Size is about how many bytes an event has without compression.
 func Size(e *sdk.Event) int {
 	size := 32 + len(e.MessageID) + len(e.EventType) + len(e.Raw)
@@ -70,7 +74,8 @@ func Compare(a, b *sdk.Event) int {
 }
 
 // Encode makes a chunk of events, which are sorted by [Compare], at least one and at
-// most [MaxEvents]. Traits whose value is not of their type are an error.
+// most [MaxEvents]. Traits whose value is not of their type are an error, and events
+// longer than [MaxSize].
 func (e *Encoder) Encode(events []sdk.Event) (*Chunk, error) {
 	if len(events) == 0 || len(events) > MaxEvents {
 		return nil, fmt.Errorf("BUG: a chunk of %d events", len(events))
@@ -87,7 +92,11 @@ func (e *Encoder) Encode(events []sdk.Event) (*Chunk, error) {
 		ids.rows, ids.texts = append(ids.rows, uint32(row)), append(ids.texts, event.MessageID)
 		types.rows, types.texts = append(types.rows, uint32(row)), append(types.texts, event.EventType)
 		raw = raw || len(event.Raw) > 0
-		c.Size += Size(event)
+		size := Size(event)
+		if size > MaxSize {
+			return nil, fmt.Errorf("event %.100q has about %d bytes, at most %d can be kept", event.MessageID, size, MaxSize)
+		}
+		c.Size += size
 		for t := range event.Traits {
 			if err := e.trait(uint32(row), &event.Traits[t]); err != nil {
 				return nil, err
