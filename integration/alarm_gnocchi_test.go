@@ -13,11 +13,11 @@ import (
 )
 
 // remoteAgent is an agent that stores no series: its alarms are about servers that the
-// tables name, which are below [[alarm.evaluator]]. They are looked at each second.
-func remoteAgent(t *testing.T, gnocchi, tables string) *alarmAgent {
+// tables name, which are below [[alarm.evaluator]].
+func remoteAgent(t *testing.T, gnocchi, interval, tables string) *alarmAgent {
 	t.Helper()
 	a := &alarmAgent{gnocchi: gnocchi, aodh: fmt.Sprintf("127.0.0.1:%d", parts.FreePort(t))}
-	a.Agent = StartAgent(t, fmt.Sprintf("[[alarm.evaluator]]\nlisten = '%s'\nauth = 'none'\nstorage = ''\nevaluation_interval = '1s'\n%s", a.aodh, tables))
+	a.Agent = StartAgent(t, fmt.Sprintf("[[alarm.evaluator]]\nlisten = '%s'\nauth = 'none'\nstorage = ''\nevaluation_interval = '%s'\n%s", a.aodh, interval, tables))
 	a.aodh = "http://" + a.aodh
 	return a
 }
@@ -62,7 +62,7 @@ func TestAlarmsAboutGnocchi(t *testing.T) {
 	hook := newWebhook(t, 0)
 	patient := &alarmAgent{aodh: fmt.Sprintf("http://127.0.0.1:%d", parts.FreePort(t))}
 	table := fmt.Sprintf("gnocchi = { url = '%s', username = 'admin', password = 'anything' }\n", gnocchi.URL)
-	a := remoteAgent(t, asAdmin(gnocchi), table+fmt.Sprintf("[[alarm.evaluator]]\nname = 'patient'\nlisten = '%s'\nauth = 'none'\n", strings.TrimPrefix(patient.aodh, "http://"))+table)
+	a := remoteAgent(t, asAdmin(gnocchi), "1s", table+fmt.Sprintf("[[alarm.evaluator]]\nname = 'patient'\nlisten = '%s'\nauth = 'none'\n", strings.TrimPrefix(patient.aodh, "http://"))+table)
 	patient.Agent = a.Agent
 	a.policy(t)
 	hooks := fmt.Sprintf(`, "ok_actions": [%[1]q], "alarm_actions": [%[1]q], "insufficient_data_actions": [%[1]q]`, hook.URL)
