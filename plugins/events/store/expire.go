@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"time"
 
 	"github.com/nephoscope/nepho/aggregator/database"
@@ -21,7 +22,10 @@ const (
 func (s *Store) Run(ctx context.Context) {
 	tick := time.NewTicker(look)
 	defer tick.Stop()
-	expired, settled := time.Now(), time.Now() // by the monotonic clock
+	begun := time.Now() // by the monotonic clock
+	// Not at once, so that a start with a wrong clock costs nothing; but soon, for those
+	// that never run for long.
+	expire, settle := begun.Add(look), begun.Add(settleEvery)
 	for {
 		select {
 		case <-ctx.Done():
@@ -29,15 +33,15 @@ func (s *Store) Run(ctx context.Context) {
 		case <-s.more:
 		case <-tick.C:
 		}
-		err := s.Merge(ctx)
-		if err == nil && time.Since(settled) >= settleEvery {
-			settled = time.Now()
-			err = s.Settle(ctx)
+		now := time.Now()
+		due := func(at *time.Time, every time.Duration) bool {
+			if now.Before(*at) {
+				return false
+			}
+			*at = now.Add(every)
+			return true
 		}
-		if err == nil && time.Since(expired) >= expireEvery {
-			expired = time.Now()
-			err = s.Expire(ctx)
-		}
+		err := s.tend(ctx, due(&expire, expireEvery), due(&settle, settleEvery))
 		if ctx.Err() != nil {
 			return
 		}
@@ -46,6 +50,20 @@ func (s *Store) Run(ctx context.Context) {
 		}
 		s.trouble = err != nil
 	}
+}
+
+// tend merges chunks, and does what else is due, whatever of it fails: chunks that can't
+// be merged must not keep others from expiring until the disk is full.
+func (s *Store) tend(ctx context.Context, expire, settle bool) error {
+	var errs []error
+	if expire {
+		errs = append(errs, s.Expire(ctx))
+	}
+	errs = append(errs, s.Merge(ctx))
+	if settle {
+		errs = append(errs, s.Settle(ctx))
+	}
+	return errors.Join(errs...)
 }
 
 // Merge merges chunks until there is nothing to merge.

@@ -163,6 +163,25 @@ func TestDiskFull(t *testing.T) {
 	check()
 }
 
+// Where chunks can't be merged, events expire all the same.
+func TestExpireWithoutMerging(t *testing.T) {
+	s := open(t, Options{URL: where(t, "sqlite")})
+	for i := range mergeFrom {
+		add(t, s, 1, event(fmt.Sprint(i), start.Add(-retention).Add(time.Duration(i))))
+		add(t, s, 1, event(fmt.Sprint("new", i), start.Add(time.Duration(i))))
+	}
+	ok(t, s.db.Write(t.Context(), func(w *database.Session) error {
+		return w.Define(t.Context(), "CREATE TRIGGER broken BEFORE INSERT ON event_chunk BEGIN SELECT RAISE(ABORT, 'broken'); END")
+	}))
+	s.now = func() time.Time { return start.Add(time.Hour) }
+	if err := s.tend(t.Context(), true, true); err == nil {
+		t.Error("merging does not fail")
+	}
+	if got := all(t, s, Everything()); len(got) != mergeFrom || got[0].MessageID != "new0" {
+		t.Errorf("%q are left", ids(got))
+	}
+}
+
 // A server that is restarted again and again costs a writer that tries again no event,
 // and gives none twice.
 func TestRestarts(t *testing.T) {
