@@ -1,10 +1,12 @@
 package definition
 
 import (
+	"bytes"
+	"encoding/json"
+	"errors"
 	"fmt"
-	"maps"
+	"io"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -16,7 +18,7 @@ import (
 type Object []Member
 
 // Member is a member of an [Object]. Its value is nil, a bool, string, int, int64,
-// float64, []string, []any or Object.
+// float64, json.Number (an integer), []string, []any, []Object or Object.
 type Member struct {
 	Name  string
 	Value any
@@ -52,6 +54,8 @@ func AppendJSON(to []byte, value any) []byte {
 		return strconv.AppendInt(to, int64(v), 10)
 	case int64:
 		return strconv.AppendInt(to, v, 10)
+	case json.Number:
+		return append(to, v...)
 	case float64:
 		return append(to, numberText(v, "NaN", "Infinity")...)
 	case []string:
@@ -148,23 +152,79 @@ func numberText(v float64, nan, inf string) string {
 	return s
 }
 
-// FromJSON turns what encoding/json decodes into the values that [AppendJSON] takes;
-// members of objects are sorted.
-func FromJSON(value any) any {
-	switch v := value.(type) {
-	case []any:
-		list := make([]any, len(v))
-		for i := range v {
-			list[i] = FromJSON(v[i])
-		}
-		return list
-	case map[string]any:
-		o := Object{}
-		for _, name := range slices.Sorted(maps.Keys(v)) {
-			o = append(o, Member{name, FromJSON(v[name])})
-		}
-		return o
-	default:
-		return v
+// maxNested is how deep values may be in each other that [ReadJSON] reads, as in encoding/json.
+const maxNested = 10_000
+
+// ReadJSON reads a text of JSON into the values that [AppendJSON] takes, so that it is written as Python
+// would write what it reads: members of objects stay in their order, and integers what they are, however
+// large ([json.Number]).
+func ReadJSON(data []byte) (any, error) {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.UseNumber()
+	v, err := readValue(d, maxNested)
+	if err != nil {
+		return nil, err
 	}
+	if _, err := d.Token(); err != io.EOF {
+		return nil, errors.New("there is something behind the value")
+	}
+	return v, nil
+}
+
+func readValue(d *json.Decoder, nested int) (any, error) {
+	token, err := d.Token()
+	if err != nil {
+		return nil, err
+	}
+	switch t := token.(type) {
+	case json.Number:
+		return readNumber(t), nil
+	case json.Delim:
+		if nested == 0 {
+			return nil, fmt.Errorf("it is more than %d levels deep", maxNested)
+		}
+		if t == '{' {
+			return readMembers(d, nested-1)
+		}
+		list := []any{}
+		for d.More() {
+			v, err := readValue(d, nested-1)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, v)
+		}
+		_, err := d.Token()
+		return list, err
+	default:
+		return t, nil
+	}
+}
+
+func readMembers(d *json.Decoder, nested int) (Object, error) {
+	o := Object{}
+	for d.More() {
+		name, err := d.Token()
+		if err != nil {
+			return nil, err
+		}
+		v, err := readValue(d, nested)
+		if err != nil {
+			return nil, err
+		}
+		o = append(o, Member{name.(string), v}) // the decoder refuses other names
+	}
+	_, err := d.Token()
+	return o, err
+}
+
+func readNumber(n json.Number) any {
+	if strings.ContainsAny(n.String(), ".eE") {
+		f, _ := n.Float64() // its error is that of an infinity
+		return f
+	}
+	if i, err := n.Int64(); err == nil {
+		return i
+	}
+	return n
 }

@@ -1,6 +1,7 @@
 package definition
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -252,6 +253,27 @@ func FuzzRead(f *testing.F) {
 		}
 		if err == nil {
 			again(t, p)
+		}
+	})
+}
+
+// FuzzReadJSON: what encoding/json reads is read, and what is written of it is the same again.
+func FuzzReadJSON(f *testing.F) {
+	f.Add([]byte(`{"b": [1, 2.0, 1e400, 123456789012345678901234567890, null], "a": {"x": "\u010d", "x": true}}`))
+	f.Add([]byte(`[] []`))
+	f.Add([]byte(`-0`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		v, err := ReadJSON(data)
+		if (err == nil) != json.Valid(data) {
+			t.Fatalf("%q: %v", data, err)
+		}
+		text := AppendJSON(nil, v)
+		if err != nil || bytes.Contains(text, []byte("Infinity")) {
+			return
+		}
+		again, err := ReadJSON(text)
+		if err != nil || !bytes.Equal(AppendJSON(nil, again), text) {
+			t.Errorf("%q is written as %q, which is read as %q: %v", data, text, AppendJSON(nil, again), err)
 		}
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	def "github.com/nephoscope/nepho/plugins/evaluator/definition"
+	"github.com/nephoscope/nepho/plugins/evaluator/judge"
 	"github.com/nephoscope/nepho/plugins/evaluator/store"
 	"github.com/nephoscope/nepho/sdk"
 )
@@ -75,13 +76,13 @@ func TestWhoWaitsForEvents(t *testing.T) {
 			event.Traits = append(event.Traits, sdk.Trait{Name: one("a", "b", "c"), Value: value})
 		}
 		got := map[*alarm]int{}
-		for _, a := range e.waitingFor(event) {
+		for _, a := range e.waitingFor(&judge.Event{Event: event}) {
 			got[a]++
 			found++
 		}
 		for _, a := range all {
 			want := 0
-			if owners[a] == project && a.matcher.Matches(event) {
+			if owners[a] == project && a.matcher.Matches(&judge.Event{Event: event}) {
 				want = 1
 			}
 			if got[a] != want {

@@ -94,8 +94,11 @@ func (e *Evaluator) Events(ctx context.Context, events []sdk.Event) error {
 		clear(in)
 		return err
 	}
+	given := make([]judge.Event, len(events))
 	for i := range events {
-		for _, a := range e.waitingFor(&events[i]) {
+		event := &given[i]
+		event.Event = &events[i]
+		for _, a := range e.waitingFor(event) {
 			if before := in[a]; before != nil {
 				if r, ok := a.rule.(*def.Event); ok && r != nil && !a.repeat {
 					continue // it is in state alarm by then
@@ -104,7 +107,7 @@ func (e *Evaluator) Events(ctx context.Context, events []sdk.Event) error {
 					return err
 				}
 			}
-			if l := e.caused(a, &events[i]); l != nil {
+			if l := e.caused(a, event); l != nil {
 				round = append(round, l)
 				in[a] = l
 			}
@@ -119,7 +122,7 @@ func (e *Evaluator) Events(ctx context.Context, events []sdk.Event) error {
 }
 
 // waitingFor gives the alarms whose rules an event matches.
-func (e *Evaluator) waitingFor(event *sdk.Event) (list []*alarm) {
+func (e *Evaluator) waitingFor(event *judge.Event) (list []*alarm) {
 	project := ""
 	for _, t := range event.Traits {
 		if t.Name == "tenant_id" || t.Name == "project_id" {
@@ -129,7 +132,7 @@ func (e *Evaluator) waitingFor(event *sdk.Event) (list []*alarm) {
 	var candidates [][]*alarm // never changed in place but at their end
 	e.mu.Lock()
 	if w := e.events.projects[project]; len(w) > 0 {
-		candidates = w.candidates(event)
+		candidates = w.candidates(event.Event)
 	}
 	e.mu.Unlock()
 	for _, some := range candidates {
@@ -166,7 +169,7 @@ func (w waiting) candidates(event *sdk.Event) (list [][]*alarm) {
 }
 
 // caused is what an event makes of an alarm that waits for it; nil: nothing.
-func (e *Evaluator) caused(a *alarm, event *sdk.Event) *looked {
+func (e *Evaluator) caused(a *alarm, event *judge.Event) *looked {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if a.gone {

@@ -47,7 +47,7 @@ func TestEventIndex(t *testing.T) {
 			}
 		}
 		for _, a := range alarms {
-			if n := found[a]; n > 1 || n == 0 && a.matcher.Matches(e) {
+			if n := found[a]; n > 1 || n == 0 && a.matcher.Matches(&judge.Event{Event: e}) {
 				t.Fatalf("round %d: an alarm is found %d times for %+v", round, n, e)
 			}
 			delete(found, a)

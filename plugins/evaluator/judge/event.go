@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -76,7 +77,9 @@ func shellPattern(p string) *regexp.Regexp {
 	for i := 0; i < len(p); i++ {
 		switch c := p[i]; c {
 		case '*':
-			b.WriteString(".*")
+			if i == 0 || p[i-1] != '*' {
+				b.WriteString(".*")
+			}
 		case '?':
 			b.WriteString(".")
 		case '[':
@@ -128,11 +131,30 @@ func (m *Matcher) Key() (trait, text string) {
 	return "", ""
 }
 
+// Event is an event as rules are compared with it: what many of them need is read once. It is
+// used by one goroutine.
+type Event struct {
+	*sdk.Event
+	raw  any // of JSON, as def.ReadJSON gives it; nil: there is none
+	read bool
+}
+
+// original gives the original notification.
+func (e *Event) original() any {
+	if !e.read {
+		e.read = true
+		if e.Raw != nil {
+			e.raw, _ = def.ReadJSON(e.Raw) // what can't be read has no fields
+		}
+	}
+	return e.raw
+}
+
 // Text is a trait's value as conditions about texts see it.
 func Text(value any) string { return textOf(value) }
 
 // Matches reports whether an event is one that the rule waits for.
-func (m *Matcher) Matches(e *sdk.Event) bool {
+func (m *Matcher) Matches(e *Event) bool {
 	if m.Type != "" && m.Type != e.EventType || !strings.HasPrefix(e.EventType, m.prefix) {
 		return false
 	}
@@ -144,7 +166,7 @@ func (m *Matcher) Matches(e *sdk.Event) bool {
 	return m.pattern == nil || m.pattern.MatchString(e.EventType)
 }
 
-func (t *test) holds(e *sdk.Event) bool {
+func (t *test) holds(e *Event) bool {
 	if t.path != nil {
 		v, ok := field(e, t.path)
 		return t.compare(v, ok)
@@ -158,7 +180,7 @@ func (t *test) holds(e *sdk.Event) bool {
 }
 
 // field gives what is at a path in the JSON form of an event.
-func field(e *sdk.Event, path []string) (any, bool) {
+func field(e *Event, path []string) (any, bool) {
 	if len(path) == 1 {
 		switch path[0] {
 		case "message_id":
@@ -169,19 +191,17 @@ func field(e *sdk.Event, path []string) (any, bool) {
 			return e.Generated, true
 		}
 	}
-	if path[0] != "raw" || e.Raw == nil {
+	if path[0] != "raw" {
 		return nil, false
 	}
-	var v any
-	if json.Unmarshal(e.Raw, &v) != nil {
-		return nil, false
-	}
+	v := e.original()
 	for _, name := range path[1:] {
-		object, _ := v.(map[string]any)
-		var ok bool
-		if v, ok = object[name]; !ok {
+		object, _ := v.(def.Object)
+		i := slices.IndexFunc(object, func(m def.Member) bool { return m.Name == name })
+		if i < 0 {
 			return nil, false
 		}
+		v = object[i].Value
 	}
 	return v, true
 }
@@ -237,6 +257,9 @@ func number(v any) (float64, bool) {
 		return float64(v), true
 	case float64:
 		return v, true
+	case json.Number: // an integer beyond those of 64 bits
+		n, err := v.Float64()
+		return n, err == nil
 	case string:
 		n, err := strconv.ParseFloat(strings.TrimSpace(v), 64)
 		return n, err == nil
@@ -252,6 +275,8 @@ func textOf(v any) string {
 		return def.NumberText(v)
 	case time.Time:
 		return def.TimeText(v)
+	case def.Object, []any:
+		return string(def.AppendJSON(nil, v))
 	default:
 		return fmt.Sprint(v)
 	}
@@ -259,7 +284,7 @@ func textOf(v any) string {
 
 // Outcome is what an alarm that is in a state has to do upon an event that matches;
 // nil: nothing.
-func (m *Matcher) Outcome(e *sdk.Event, now def.State, repeat bool) *Outcome {
+func (m *Matcher) Outcome(e *Event, now def.State, repeat bool) *Outcome {
 	if now == def.Alerting && !repeat {
 		return nil
 	}
@@ -275,7 +300,7 @@ func (m *Matcher) Outcome(e *sdk.Event, now def.State, repeat bool) *Outcome {
 var traitCodes = map[sdk.TraitType]int{sdk.Text: 1, sdk.Integer: 2, sdk.Float: 3, sdk.Datetime: 4}
 
 // eventFields is an event as Ceilometer's message has it.
-func eventFields(e *sdk.Event) def.Object {
+func eventFields(e *Event) def.Object {
 	traits := make([]any, len(e.Traits))
 	for i, t := range e.Traits {
 		value := t.Value
@@ -288,9 +313,9 @@ func eventFields(e *sdk.Event) def.Object {
 		{Name: "message_id", Value: e.MessageID}, {Name: "event_type", Value: e.EventType},
 		{Name: "generated", Value: def.TimeText(e.Generated)}, {Name: "traits", Value: traits},
 	}
-	var raw map[string]any
-	if e.Raw == nil || json.Unmarshal(e.Raw, &raw) != nil {
-		return append(o, def.Member{Name: "raw", Value: def.Object{}})
+	raw, ok := e.original().(def.Object)
+	if !ok {
+		raw = def.Object{}
 	}
-	return append(o, def.Member{Name: "raw", Value: def.FromJSON(raw)})
+	return append(o, def.Member{Name: "raw", Value: raw})
 }

@@ -84,7 +84,7 @@ func (v *vector) judge(t *testing.T) *Outcome {
 		}
 		return Composite(r, verdicts, now, v.Repeat)
 	case *def.Event:
-		e := v.event(t)
+		e := &Event{Event: v.event(t)}
 		m := Match(r)
 		if !m.Matches(e) {
 			return nil
