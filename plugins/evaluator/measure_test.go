@@ -91,17 +91,16 @@ event_rule = { event_type = 'x' }
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := read()
-	for name, want := range map[string]float64{
-		"alarmsalarm": 1, "alarmsok": 0, "alarmsinsufficient data": 1, "transitions_total": 1, "events_total": 2,
-	} {
-		if v, ok := got[prefix+name]; !ok || v != want {
-			t.Errorf("%s is %g (it is there: %v), want %g", name, v, ok, want)
+	await("it is alarmed", func(got map[string]float64) bool {
+		for name, want := range map[string]float64{
+			"alarmsalarm": 1, "alarmsok": 0, "alarmsinsufficient data": 1, "transitions_total": 1, "events_total": 2,
+		} {
+			if v, ok := got[prefix+name]; !ok || v != want {
+				return false
+			}
 		}
-	}
-	if got[prefix+"evaluations_total"] < 1 || got[prefix+"deliveries_pending"]+got[prefix+"deliveries_dead"] != 1 {
-		t.Errorf("it tells %v", got)
-	}
+		return got[prefix+"evaluations_total"] >= 1 && got[prefix+"deliveries_pending"]+got[prefix+"deliveries_dead"] == 1
+	})
 	await("it is given up", func(got map[string]float64) bool {
 		if got[prefix+"deliveries_pending"] == 1 {
 			return false

@@ -45,6 +45,7 @@ type Store struct {
 	stop   context.CancelFunc
 
 	deletions atomic.Int64
+	backlog   database.Paced[Backlog]
 }
 
 // Errors of changes.

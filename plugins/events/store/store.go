@@ -43,7 +43,7 @@ type Store struct {
 	noted   sync.Map      // numbers of chunks that are known to be damaged
 
 	counted counted
-	sized   sized
+	size    database.Paced[Size]
 }
 
 // Options of [Open].
