@@ -123,18 +123,18 @@ type kind struct {
 // ask asks for the data of all leaves.
 func (e *Evaluator) ask(ctx context.Context, open []*looked, now time.Time) {
 	byKind := map[kind][]place{}
-	var expressions []place
+	var expressions []*looked
 	for _, l := range open {
 		for i := range l.leaves {
-			if l.failed != nil || l.answers[i].none != "" {
+			if l.answers[i].none != "" {
 				continue
 			}
 			_, absence := l.rule.(*def.Absence)
 			if r, ok := l.leaves[i].rule.(*def.ResourceThreshold); ok && !absence {
 				k := kind{r.Granularity, r.Method, r.Periods}
 				byKind[k] = append(byKind[k], place{l, i})
-			} else if !ok {
-				expressions = append(expressions, place{l, i})
+			} else if !ok && (len(expressions) == 0 || expressions[len(expressions)-1] != l) {
+				expressions = append(expressions, l)
 			}
 		}
 	}
@@ -213,6 +213,11 @@ func (e *Evaluator) unanswered(p place, err error, now time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	p.l.unanswered = true
+	p.l.answers[p.i].none = retrievalFailed + err.Error()
+	if errors.Is(err, context.Canceled) { // nobody evaluates any more
+		p.l.failed = err
+		return
+	}
 	if p.l.failing == 0 {
 		p.l.failing = now.UnixNano()
 	}
@@ -220,25 +225,28 @@ func (e *Evaluator) unanswered(p place, err error, now time.Time) {
 		p.l.failed = err
 		return
 	}
-	p.l.answers[p.i].none = retrievalFailed + err.Error()
 	p.l.dueAt(now.Add(e.o.Interval).UnixNano())
 }
 
-// computed is how many expressions are computed at once.
+// computed is of how many alarms expressions are computed at once.
 const computed = 4
 
-func (e *Evaluator) computeAll(ctx context.Context, places []place, now time.Time) {
+func (e *Evaluator) computeAll(ctx context.Context, list []*looked, now time.Time) {
 	var work sync.WaitGroup
-	queue := make(chan place)
-	for range min(computed, len(places)) {
+	queue := make(chan *looked)
+	for range min(computed, len(list)) {
 		work.Go(func() {
-			for p := range queue {
-				e.compute(ctx, p, now)
+			for l := range queue {
+				for i := range l.leaves {
+					if _, single := l.leaves[i].series(); !single && l.answers[i].none == "" {
+						e.compute(ctx, place{l, i}, now)
+					}
+				}
 			}
 		})
 	}
-	for _, p := range places {
-		queue <- p
+	for _, l := range list {
+		queue <- l
 	}
 	close(queue)
 	work.Wait()

@@ -71,8 +71,14 @@ type Evaluator struct {
 	doubts  []uuid.UUID // are to be read again
 	timers  timers
 	polling bool // the storage can't be followed
-	soon    bool // it will be rung
-	loading loading
+	// following is since when the storage tells of new points, 0 while it does not; hearing
+	// is since when events are taken; ahead has the newest points of series that are ahead
+	// of the clock.
+	following, hearing int64
+	ahead              map[uint64]int64
+	last               int64 // the time when alarms were taken last
+	soon               bool  // it will be rung
+	loading            loading
 
 	wake     chan struct{} // has an element when dirty or timers have something new
 	eventsMu sync.Mutex    // one batch of events after the other
@@ -113,7 +119,7 @@ func New(o Options) *Evaluator {
 		o.Prometheus = o.Series
 	}
 	e := &Evaluator{
-		o: o, alarms: map[uuid.UUID]*alarm{}, wake: make(chan struct{}, 1),
+		o: o, alarms: map[uuid.UUID]*alarm{}, ahead: map[uint64]int64{}, wake: make(chan struct{}, 1),
 		loading: loading{done: make(chan struct{}), touched: map[uuid.UUID]struct{}{}},
 	}
 	e.index.init()
@@ -129,15 +135,23 @@ func (e *Evaluator) Run(ctx context.Context) error {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	var work sync.WaitGroup
-	defer work.Wait()
+	defer func() {
+		cancel()
+		work.Wait()
+	}()
+	e.mu.Lock()
+	e.hearing = e.o.Now().UnixNano()
+	for _, a := range e.alarms {
+		a.failing = 0 // nobody has asked for its data lately
+	}
+	e.mu.Unlock()
 	if e.o.Series != nil {
 		work.Go(func() { e.follow(ctx) })
 	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for {
+	for ctx.Err() == nil {
 		list, next := e.take(e.o.Now())
 		if len(list) > 0 {
 			e.look(ctx, list)
@@ -147,11 +161,11 @@ func (e *Evaluator) Run(ctx context.Context) error {
 		timer.Reset(next)
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
 		case <-e.wake:
 		case <-timer.C:
 		}
 	}
+	return ctx.Err()
 }
 
 // ring makes Run look at what is dirty.

@@ -2,6 +2,7 @@ package evaluate
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	def "github.com/nephoscope/nepho/plugins/evaluator/definition"
@@ -176,7 +177,7 @@ func (e *Evaluator) caused(a *alarm, event *judge.Event) *looked {
 		return nil
 	}
 	e.looks.Add(1)
-	l := &looked{alarm: a, state: a.state, status: a.status, cause: event.MessageID, due: never}
+	l := &looked{alarm: a, state: a.state, status: a.status, event: event, due: never}
 	if r, ok := a.rule.(*def.Absence); ok {
 		now := e.o.Now()
 		a.seen = now.UnixNano()
@@ -227,15 +228,17 @@ func (e *Evaluator) commitEvents(ctx context.Context, round []*looked) error {
 		}
 		e.mu.Lock()
 		a := e.alarms[l.id]
-		if a == nil || a.matcher == nil || l.tries == maxTries || l.outcome != nil && a.state == l.outcome.State && !a.repeat {
-			e.mu.Unlock()
-			continue
-		}
-		again = append(again, &looked{
-			alarm: a, state: a.state, status: a.status, cause: l.cause, outcome: l.outcome, record: a.repeat,
-			seen: l.seen, seenOnly: l.seenOnly, due: never, tries: l.tries + 1,
-		})
 		e.mu.Unlock()
+		if a == nil || a.matcher == nil || !a.matcher.Matches(l.event) {
+			continue // it does not wait for the event any more
+		}
+		if l.tries == maxTries {
+			return fmt.Errorf("alarm %s is changed all the time", l.id)
+		}
+		if next := e.caused(a, l.event); next != nil {
+			next.tries = l.tries + 1
+			again = append(again, next)
+		}
 	}
 	return e.commitEvents(ctx, again)
 }

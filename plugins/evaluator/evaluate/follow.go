@@ -41,6 +41,11 @@ func (e *Evaluator) follow(ctx context.Context) {
 // stream follows the storage until that fails.
 func (e *Evaluator) stream(ctx context.Context) error {
 	first := true
+	defer func() {
+		e.mu.Lock()
+		e.following = 0
+		e.mu.Unlock()
+	}()
 	for advance, err := range e.o.Series.Follow(ctx, sdk.FollowQuery{}) {
 		if err != nil {
 			return err
@@ -59,6 +64,7 @@ func (e *Evaluator) advance(advance *sdk.Advance, all bool) {
 	defer e.mu.Unlock()
 	now := e.o.Now().UnixNano()
 	if all {
+		e.following = now
 		for _, a := range e.alarms {
 			if len(a.leaves) > 0 {
 				e.mark(a)
@@ -67,12 +73,18 @@ func (e *Evaluator) advance(advance *sdk.Advance, all bool) {
 	}
 	for i := range advance.New {
 		s := &advance.New[i]
-		e.index.names[sdk.SeriesName{Resource: s.Resource, Meter: s.Meter}].each(e.mark)
+		e.index.names[sdk.SeriesName{Resource: s.Resource, Meter: s.Meter}].each(func(a *alarm) {
+			a.seen = now
+			e.mark(a)
+		})
 		for _, a := range e.index.joined(s) {
 			e.mark(a)
 		}
 	}
-	for _, number := range advance.Numbers {
+	for i, number := range advance.Numbers {
+		if advance.Times[i] > now && e.index.numbers[number].one != nil {
+			e.ahead[number] = advance.Times[i] // nobody tells again when its time has come
+		}
 		e.index.numbers[number].each(func(a *alarm) {
 			a.seen = now
 			e.mark(a)

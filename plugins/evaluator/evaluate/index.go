@@ -35,44 +35,35 @@ type members struct {
 // small.
 type watchers struct {
 	one  *alarm
-	more *[]*alarm
-}
-
-// others are those but one.
-func (w watchers) others() []*alarm {
-	if w.more == nil {
-		return nil
-	}
-	return *w.more
-}
-
-func (w *watchers) setOthers(list []*alarm) {
-	if w.more = nil; len(list) > 0 {
-		w.more = &list
-	}
+	more map[*alarm]struct{} // the others
 }
 
 func (w watchers) with(a *alarm) watchers {
-	if w.one == nil {
+	switch {
+	case w.one == nil:
 		w.one = a
-	} else if list := w.others(); w.one != a && !slices.Contains(list, a) {
-		w.setOthers(append(list, a))
+	case w.one != a:
+		if w.more == nil {
+			w.more = map[*alarm]struct{}{}
+		}
+		w.more[a] = struct{}{}
 	}
 	return w
 }
 
 func (w watchers) without(a *alarm) watchers {
-	list := w.others()
-	if i := slices.Index(list, a); i >= 0 {
-		list = slices.Delete(slices.Clone(list), i, i+1)
-		w.setOthers(list)
-	}
-	if w.one == a {
+	if w.one != a {
+		delete(w.more, a)
+	} else {
 		w.one = nil
-		if n := len(list); n > 0 {
-			w.one = list[n-1]
-			w.setOthers(list[:n-1])
+		for other := range w.more {
+			w.one = other
+			delete(w.more, other)
+			break
 		}
+	}
+	if len(w.more) == 0 {
+		w.more = nil
 	}
 	return w
 }
@@ -81,7 +72,7 @@ func (w watchers) each(f func(*alarm)) {
 	if w.one != nil {
 		f(w.one)
 	}
-	for _, a := range w.others() {
+	for a := range w.more {
 		f(a)
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	def "github.com/nephoscope/nepho/plugins/evaluator/definition"
 	"github.com/nephoscope/nepho/plugins/evaluator/judge"
+	"github.com/nephoscope/nepho/sdk"
 )
 
 // looked is an alarm while it is looked at, with what it was when that began.
@@ -30,9 +31,9 @@ type looked struct {
 	// unanswered: some of its data can't be had at present.
 	unanswered bool
 	outcome    *judge.Outcome
-	// cause is the event that is the reason, if one is; record has it in the history
-	// although the state stays.
-	cause  string
+	// event is the reason, if one is; record has it in the history although the state
+	// stays.
+	event  *sdk.Event
 	record bool
 	// tries is how often it was not committed since the alarm had been changed.
 	tries int
@@ -101,9 +102,12 @@ func (a *alarm) within(now time.Time) (next int64, ok bool) {
 
 // judge says what the answers make of an alarm's state.
 func (e *Evaluator) judge(l *looked, now time.Time) {
+	composite, _ := l.rule.(*def.Composite)
 	if l.failed != nil {
 		l.dueAt(now.Add(min(e.o.Interval, 5*time.Second)).UnixNano())
-		return
+		if composite == nil {
+			return
+		}
 	}
 	repeat := l.repeat && now.UnixNano() >= l.repeated+int64(e.o.Interval)
 	switch r := l.rule.(type) {
@@ -116,6 +120,9 @@ func (e *Evaluator) judge(l *looked, now time.Time) {
 			verdicts[i] = l.verdict(i)
 		}
 		l.outcome = judge.Composite(r, verdicts, l.state, repeat)
+		if l.failed != nil && l.outcome != nil && l.outcome.State == def.InsufficientData {
+			l.outcome = nil // what can't be had at present may decide it
+		}
 	default:
 		v := l.verdict(0)
 		l.outcome = v.Outcome(l.state, repeat)
@@ -129,11 +136,32 @@ func (e *Evaluator) judge(l *looked, now time.Time) {
 	}
 }
 
-// judgeAbsence judges by when what is expected came last.
+// judgeAbsence judges by when what is expected came last. Silence counts only while there is
+// somebody to break it: after a start, and when a storage is there again, it has a while
+// for what waited meanwhile.
 func (e *Evaluator) judgeAbsence(l *looked, r *def.Absence, now time.Time, repeat bool) {
-	late := now.UnixNano() >= l.seen+int64(r.Period)
+	e.mu.Lock()
+	polling, since := e.polling, e.following
+	if r.Event != nil {
+		polling, since = false, e.hearing
+	}
+	e.mu.Unlock()
+	switch {
+	case polling || e.o.Series == nil && r.Event == nil:
+		v := judge.Verdict{State: def.InsufficientData, Unknown: "nobody tells of new points of a metric that is elsewhere, so its absence can't be known"}
+		l.outcome = v.Outcome(l.state, repeat)
+		return
+	case since == 0:
+		return // the storage is away; all are looked at when it is back
+	}
+	overdue, listened := l.seen+int64(r.Period), since+min(int64(r.Period), patience*int64(e.o.Interval))
+	late := now.UnixNano() >= overdue
+	if late && now.UnixNano() < listened {
+		l.dueAt(listened)
+		return
+	}
 	if !late {
-		l.dueAt(l.seen + int64(r.Period))
+		l.dueAt(overdue)
 	}
 	l.outcome = judge.Absent(r, time.Unix(0, l.seen), l.seen > l.began, late, l.state, repeat)
 	l.seenOnly = l.outcome == nil && l.seen > l.kept+int64(r.Period)/10
@@ -151,6 +179,9 @@ func (e *Evaluator) end(open []*looked) {
 			l.alarm.failing = 0
 		}
 		due := l.due
+		if len(e.ahead) > 0 {
+			due = min(due, e.comes(l.alarm))
+		}
 		if e.polling && len(l.leaves) > 0 {
 			due = min(due, e.o.Now().Add(e.o.Interval).UnixNano())
 		}
@@ -158,11 +189,27 @@ func (e *Evaluator) end(open []*looked) {
 	}
 }
 
+// comes is when the next point of an alarm is no longer ahead of the clock. The mutex is
+// held.
+func (e *Evaluator) comes(a *alarm) int64 {
+	due, now := int64(never), e.o.Now().UnixNano()
+	for i := range a.leaves {
+		t, is := e.ahead[a.leaves[i].number]
+		switch {
+		case is && t > now:
+			due = min(due, t)
+		case is:
+			delete(e.ahead, a.leaves[i].number)
+		}
+	}
+	return due
+}
+
 // noticeID is the id of a transition: of one that an event causes always the same, so that
 // an event which is delivered twice makes deliveries that can be told to be the same.
 func (l *looked) noticeID() uuid.UUID {
-	if l.cause != "" {
-		return uuid.NewSHA1(l.id, []byte(l.cause))
+	if l.event != nil {
+		return uuid.NewSHA1(l.id, []byte(l.event.MessageID))
 	}
 	return uuid.New()
 }

@@ -66,10 +66,24 @@ const maxLooked = 8192
 // idle is the longest time without a look at the timers: clocks may jump.
 const idle = time.Second
 
+// clockBack has all alarms looked at: what they wait for is as far away as the clock was
+// set back. The mutex is held.
+func (e *Evaluator) clockBack(now int64) {
+	for _, a := range e.alarms {
+		a.repeated, a.seen, a.failing = min(a.repeated, now), min(a.seen, now), min(a.failing, now)
+		e.mark(a)
+	}
+	e.following, e.hearing = min(e.following, now), min(e.hearing, now)
+}
+
 // take gives alarms that are to be looked at, or how long to wait for some.
 func (e *Evaluator) take(now time.Time) (list []*alarm, wait time.Duration) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if t := now.UnixNano(); t < e.last-int64(time.Second) {
+		e.clockBack(t)
+	}
+	e.last = now.UnixNano()
 	for n := 0; len(e.timers.list) > 0 && e.timers.list[0].due <= now.UnixNano() && n < maxLooked; n++ {
 		e.mark(heap.Pop(&e.timers).(*alarm))
 	}

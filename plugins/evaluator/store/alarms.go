@@ -174,8 +174,8 @@ func (s *Store) Update(ctx context.Context, a *Alarm, status *def.Status, c *Cha
 }
 
 func setStatus(ctx context.Context, db *database.Session, id uuid.UUID, s *def.Status, version int64) error {
-	_, err := db.Exec(ctx, "UPDATE alarm SET state = ?, reason = ?, since = ?, evaluated = ?, status_version = ? WHERE id = ?",
-		int64(s.State), storable(s.Reason), micros(s.Since), micros(s.Evaluated), version, db.UUID(id))
+	_, err := db.Exec(ctx, "UPDATE alarm SET since = CASE state WHEN ? THEN since ELSE ? END, state = ?, reason = ?, evaluated = ?, status_version = ? WHERE id = ?",
+		int64(s.State), micros(s.Since), int64(s.State), storable(s.Reason), micros(s.Evaluated), version, db.UUID(id))
 	return err
 }
 
