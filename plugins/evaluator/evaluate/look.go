@@ -8,7 +8,6 @@ import (
 
 	def "github.com/nephoscope/nepho/plugins/evaluator/definition"
 	"github.com/nephoscope/nepho/plugins/evaluator/judge"
-	"github.com/nephoscope/nepho/sdk"
 )
 
 // looked is an alarm while it is looked at, with what it was when that began.
@@ -33,7 +32,7 @@ type looked struct {
 	outcome    *judge.Outcome
 	// event is the reason, if one is; record has it in the history although the state
 	// stays.
-	event  *sdk.Event
+	event  *judge.Event
 	record bool
 	// tries is how often it was not committed since the alarm had been changed.
 	tries int
