@@ -17,7 +17,6 @@ import (
 	"github.com/nephoscope/nepho/aggregator/database"
 	"github.com/nephoscope/nepho/plugins/evaluator/api"
 	def "github.com/nephoscope/nepho/plugins/evaluator/definition"
-	"github.com/nephoscope/nepho/plugins/evaluator/filter"
 	"github.com/nephoscope/nepho/plugins/evaluator/store"
 )
 
@@ -146,7 +145,7 @@ func (e *evaluator) reconcile(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	stored, err := e.store.Alarms(ctx, store.Query{Where: filter.Compare{Field: "origin", Op: "!=", Value: ""}})
+	stored, err := e.store.Written(ctx)
 	if err != nil {
 		return err
 	}

@@ -110,22 +110,26 @@ func (e *Evaluator) Put(a *store.Alarm) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.loading.touch(a.ID)
-	e.put(a, n)
+	if e.put(a, n) {
+		e.mark(n)
+		e.ringSoon()
+	}
 }
 
-// put is Put of what newAlarm made of an alarm, with the mutex held.
-func (e *Evaluator) put(a *store.Alarm, n *alarm) {
+// put takes over an alarm and what newAlarm made of it, and reports whether it is to be
+// looked at. The mutex is held.
+func (e *Evaluator) put(a *store.Alarm, n *alarm) bool {
 	old := e.alarms[a.ID]
 	// Both versions only rise, so of two that were read at different times one is newer in
 	// both. What is known already must stay: a transition of it may be under way.
 	if old != nil && old.version >= a.Alarm.Version && old.status >= a.Status.Version {
-		return
+		return false
 	}
 	if old != nil {
 		e.remove(old)
 	}
 	if n == nil {
-		return
+		return false
 	}
 	n.scope = e.index.scope(a)
 	if old != nil {
@@ -137,8 +141,7 @@ func (e *Evaluator) put(a *store.Alarm, n *alarm) {
 		e.events.add(n, a.Project)
 	}
 	e.index.add(n)
-	e.mark(n)
-	e.ringSoon()
+	return true
 }
 
 // Remove forgets an alarm, which was deleted.

@@ -104,7 +104,8 @@ type States [def.Alerting + 1]int
 func (e *Evaluator) Counters() Counters {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return Counters{Looks: e.looks.Load(), Transitions: e.moves.Load(), Alarms: len(e.alarms), Waiting: len(e.dirty), States: e.states}
+	waiting := len(e.dirty) + e.timers.count(e.o.Now().UnixNano())
+	return Counters{Looks: e.looks.Load(), Transitions: e.moves.Load(), Alarms: len(e.alarms), Waiting: waiting, States: e.states}
 }
 
 // New makes an evaluator, which has no alarms before Run reads them.

@@ -57,22 +57,19 @@ func (e *Evaluator) stream(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// advance marks the alarms that depend on series with newer points; all, if some
-// points may have been missed before.
+// advance marks the alarms that depend on series with newer points. All are to be looked
+// at if some points may have been missed before.
 func (e *Evaluator) advance(advance *sdk.Advance, all bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	now := e.o.Now().UnixNano()
 	if all {
 		e.following = now
-		for _, a := range e.alarms {
-			if len(a.leaves) > 0 {
-				e.mark(a)
-			}
-		}
+		e.all(now)
 	}
 	for i := range advance.New {
 		s := &advance.New[i]
+		// It has points, which those who look for its name wait for.
 		e.index.names[sdk.SeriesName{Resource: s.Resource, Meter: s.Meter}].each(func(a *alarm) {
 			a.seen = now
 			e.mark(a)
@@ -100,10 +97,5 @@ func (e *Evaluator) poll() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.polling = true
-	for _, a := range e.alarms {
-		if len(a.leaves) > 0 {
-			e.mark(a)
-		}
-	}
-	e.ring()
+	e.all(e.o.Now().UnixNano())
 }

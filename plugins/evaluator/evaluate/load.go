@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -64,7 +65,7 @@ func (e *Evaluator) load(ctx context.Context) error {
 	if n >= worthFreeing {
 		debug.FreeOSMemory()
 	}
-	e.o.Log.Info("alarms: all are read", "alarms", n, "took", time.Since(begun).Round(time.Millisecond))
+	e.o.Log.Info("alarms: all are read", "alarms", strconv.Itoa(n), "took", time.Since(begun).Round(time.Millisecond).String())
 	return nil
 }
 
@@ -86,8 +87,8 @@ func (e *Evaluator) putLoaded(a *store.Alarm) {
 	n := newAlarm(a)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if _, touched := e.loading.touched[a.ID]; !touched {
-		e.put(a, n)
+	if _, touched := e.loading.touched[a.ID]; !touched && e.put(a, n) {
+		e.timers.set(n, e.o.Now().UnixNano())
 	}
 }
 

@@ -184,6 +184,9 @@ func (e *Evaluator) end(open []*looked) {
 		if e.polling && len(l.leaves) > 0 {
 			due = min(due, e.o.Now().Add(e.o.Interval).UnixNano())
 		}
+		if l.place > 0 { // something new is to be looked at
+			due = min(due, l.alarm.due)
+		}
 		e.timers.set(l.alarm, due)
 	}
 }

@@ -60,6 +60,34 @@ func (t *timers) remove(a *alarm) {
 	}
 }
 
+// all has all alarms that depend on data looked at. The mutex is held.
+func (e *Evaluator) all(now int64) {
+	for _, a := range e.alarms {
+		if len(a.leaves) == 0 {
+			continue
+		}
+		if a.place == 0 {
+			e.timers.Push(a)
+			a.due = now
+		}
+		a.due = min(a.due, now)
+	}
+	heap.Init(&e.timers)
+	e.ring()
+}
+
+// count is how many are due.
+func (t *timers) count(now int64) int {
+	var from func(i int) int
+	from = func(i int) int {
+		if i >= len(t.list) || t.list[i].due > now {
+			return 0
+		}
+		return 1 + from(2*i+1) + from(2*i+2)
+	}
+	return from(0)
+}
+
 // maxLooked is how many alarms are looked at together.
 const maxLooked = 8192
 
@@ -76,7 +104,9 @@ func (e *Evaluator) clockBack(now int64) {
 	e.following, e.hearing = min(e.following, now), min(e.hearing, now)
 }
 
-// take gives alarms that are to be looked at, or how long to wait for some.
+// take gives alarms that are to be looked at, or how long to wait for some. Those that data
+// call for come before those whose time has come, but for a quarter: after a start all
+// are due, and a million takes a minute.
 func (e *Evaluator) take(now time.Time) (list []*alarm, wait time.Duration) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -84,13 +114,16 @@ func (e *Evaluator) take(now time.Time) (list []*alarm, wait time.Duration) {
 		e.clockBack(t)
 	}
 	e.last = now.UnixNano()
-	for n := 0; len(e.timers.list) > 0 && e.timers.list[0].due <= now.UnixNano() && n < maxLooked; n++ {
-		e.mark(heap.Pop(&e.timers).(*alarm))
+	for most := max(maxLooked-len(e.dirty), maxLooked/4); len(list) < most && len(e.timers.list) > 0 && e.timers.list[0].due <= now.UnixNano(); {
+		if a := heap.Pop(&e.timers).(*alarm); !a.isDirty {
+			list = append(list, a)
+		}
 	}
-	n := min(len(e.dirty), maxLooked)
+	n := min(len(e.dirty), maxLooked-len(list))
 	for _, a := range e.dirty[:n] {
 		a.isDirty = false
 		if !a.gone {
+			e.timers.remove(a) // so that one that is set while it is looked at is seen
 			list = append(list, a)
 		}
 	}

@@ -14,6 +14,21 @@ import (
 	def "github.com/nephoscope/nepho/plugins/evaluator/definition"
 )
 
+// Written gives the alarms that come from files: those with an Origin. The condition is that
+// of their index, which a question by [Store.Alarms] would not use.
+func (s *Store) Written(ctx context.Context) (list []*Alarm, err error) {
+	err = s.db.Read(ctx, func(db *database.Session) error {
+		list = list[:0]
+		rows, err := db.Query(ctx, "SELECT "+columns+" FROM alarm WHERE origin <> ''")
+		return database.Each(rows, err, func(rows *sql.Rows) error {
+			a, err := scan(rows)
+			list = append(list, a)
+			return err
+		})
+	})
+	return list, err
+}
+
 // Count gives the number of alarms.
 func (s *Store) Count(ctx context.Context) (n int, err error) {
 	err = s.db.Read(ctx, func(db *database.Session) error {

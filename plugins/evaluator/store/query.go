@@ -49,7 +49,6 @@ var alarmTable = table{
 		"state_timestamp": {name: "since", time: true}, "timestamp": {name: "changed", time: true}, "evaluate_timestamp": {name: "evaluated", time: true},
 		"severity": {name: "severity", words: severityWords}, "repeat_actions": {name: "repeat_actions"},
 		"project_id": {name: "project"}, "user_id": {name: "owner"},
-		"origin": {name: "origin"}, // not for users
 	},
 }
 
