@@ -78,7 +78,6 @@ func (e *evaluator) Validate() error {
 		wrong("database", "%w", err)
 	}
 	errs = append(errs, e.Check(e.Listen))
-	errs = append(errs, e.SMTP.Validate())
 	errs = append(errs, e.checkRemotes()...)
 	if e.Actions.RetryMax < e.Actions.RetryMin {
 		wrong("actions.retry_max", "is less than retry_min")

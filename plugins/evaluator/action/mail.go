@@ -43,13 +43,13 @@ func (o *MailOptions) Validate() error {
 	var errs []error
 	host, port, err := net.SplitHostPort(o.Server)
 	if err != nil || host == "" || port == "" {
-		errs = append(errs, config.KeyError("smtp.server", "%q is no host and port such as mail.example.com:587", o.Server))
+		errs = append(errs, config.KeyError("server", "%q is no host and port such as mail.example.com:587", o.Server))
 	}
 	if _, err := mail.ParseAddress(o.From); err != nil {
-		errs = append(errs, config.KeyError("smtp.from", "%q is no address such as nepho@example.com", o.From))
+		errs = append(errs, config.KeyError("from", "%q is no address such as nepho@example.com", o.From))
 	}
 	if o.Username != "" && o.TLS == "none" && host != "localhost" && host != "127.0.0.1" && host != "::1" {
-		errs = append(errs, config.KeyError("smtp.tls", "with none everybody on the way can read the password"))
+		errs = append(errs, config.KeyError("tls", "with none everybody on the way can read the password"))
 	}
 	return errors.Join(errs...)
 }

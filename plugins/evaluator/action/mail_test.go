@@ -327,10 +327,10 @@ func TestMailByQueue(t *testing.T) {
 func TestMailOptions(t *testing.T) {
 	good := MailOptions{Server: "mail.example.com:587", TLS: "starttls", From: "nepho@example.com", Username: "x"}
 	for want, change := range map[string]func(o *MailOptions){
-		"":            func(*MailOptions) {},
-		"smtp.server": func(o *MailOptions) { o.Server = "mail.example.com" },
-		"smtp.from":   func(o *MailOptions) { o.From = "" },
-		"smtp.tls":    func(o *MailOptions) { o.TLS = "none" },
+		"":       func(*MailOptions) {},
+		"server": func(o *MailOptions) { o.Server = "mail.example.com" },
+		"from":   func(o *MailOptions) { o.From = "" },
+		"tls":    func(o *MailOptions) { o.TLS = "none" },
 	} {
 		o := good
 		change(&o)

@@ -38,33 +38,48 @@ type PrometheusOptions struct {
 	ProjectLabel string        `toml:"project_label" default:"project" doc:"Label with the id of a project: alarms of others than administrators see only series that have it, with their project's id. Empty: only administrators' alarms may ask."`
 }
 
-// Validate reports what is wrong.
+// Validate implements the check of options.
 func (o *GnocchiOptions) Validate() error {
 	if o.URL == "" {
-		return nil
-	}
-	return errors.Join(checkURL(o.URL), o.TLS.check())
-}
-
-// Validate reports what is wrong.
-func (o *PrometheusOptions) Validate() error {
-	if o.URL == "" {
-		return nil
+		return nowhere(o.Password != "" || o.TLS != TLS{})
 	}
 	var errs []error
-	if o.Token != "" && o.Username != "" {
+	if o.Auth == "basic" && o.Username == "" {
+		errs = append(errs, config.KeyError("username", "auth basic needs one, such as admin"))
+	}
+	return errors.Join(append(errs, checkURL(o.URL, "https://gnocchi.example.com:8041"), o.TLS.check())...)
+}
+
+// Validate implements the check of options.
+func (o *PrometheusOptions) Validate() error {
+	if o.URL == "" {
+		return nowhere(o.Username != "" || o.Password != "" || o.Token != "" || o.TLS != TLS{})
+	}
+	var errs []error
+	switch {
+	case o.Token != "" && o.Username != "":
 		errs = append(errs, config.KeyError("token", "give a token or a username, not both"))
+	case o.Password != "" && o.Username == "":
+		errs = append(errs, config.KeyError("username", "a password belongs to a username"))
 	}
 	if !labelName.MatchString(o.ProjectLabel) {
 		errs = append(errs, config.KeyError("project_label", "%q is no name of a label, such as project", o.ProjectLabel))
 	}
-	return errors.Join(append(errs, checkURL(o.URL), o.TLS.check())...)
+	return errors.Join(append(errs, checkURL(o.URL, "https://prometheus.example.com:9090"), o.TLS.check())...)
 }
 
-func checkURL(text string) error {
+// nowhere is wrong if it is said how somebody is reached, and not where.
+func nowhere(how bool) error {
+	if how {
+		return config.KeyError("url", "is missing: the other options say how it is reached, and not where")
+	}
+	return nil
+}
+
+func checkURL(text, example string) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
-		return config.KeyError("url", "is no URL such as https://example.com:8041")
+		return config.KeyError("url", "is no URL such as %s; who asks belongs to other options", example)
 	}
 	return nil
 }
