@@ -61,6 +61,10 @@ type place struct {
 	i int
 }
 
+// unknown is after how many intervals series that are not there are looked for again, without
+// the storage telling that they have points: somebody may be allowed to see them by then.
+const unknown = 10
+
 // resolve finds the series of leaves that are not known yet.
 func (e *Evaluator) resolve(ctx context.Context, open []*looked) {
 	byScope := map[*sdk.Scope][]place{}
@@ -98,7 +102,7 @@ func (e *Evaluator) resolve(ctx context.Context, open []*looked) {
 			if p.l.numbers[p.i] == 0 {
 				name, _ := p.l.leaves[p.i].series()
 				p.l.answers[p.i].none = fmt.Sprintf("metric %s for resource %s does not exists", name.Meter, name.Resource)
-				p.l.dueAt(e.o.Now().Add(e.o.Interval).UnixNano())
+				p.l.dueAt(e.o.Now().Add(unknown * e.o.Interval).UnixNano())
 			}
 		}
 	}
