@@ -4,7 +4,7 @@
 // Events are added in batches, each of which becomes a small chunk (add.go), one copy of
 // each (known.go). In the background small chunks become large ones (merge.go), and old
 // ones go (expire.go). Questions look at the filters of chunks, then at the columns that
-// they are about, and then at the events that were found (query.go).
+// they are about, and then at the events that were found (query.go, find.go).
 package store
 
 import (
@@ -89,12 +89,13 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 func (s *Store) Close() error { return s.db.Close() }
 
 // turn makes other processes wait that add or replace chunks, until the transaction is
-// over. SQLite has one writer in any case.
+// over. SQLite has one writer in any case. The server ends the transaction of a process
+// that stands still meanwhile, as its machine may: others would wait for it for ever.
 func turn(ctx context.Context, w *database.Session) error {
 	if !w.Shared() {
 		return nil
 	}
-	_, err := w.One(ctx, "SELECT one FROM event_turn WHERE one = 1"+w.ForUpdate(), nil, new(int))
+	_, err := w.One(ctx, "SELECT set_config('idle_in_transaction_session_timeout', '30s', true) FROM event_turn WHERE one = 1"+w.ForUpdate(), nil, new(string))
 	return err
 }
 

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nephoscope/nepho/aggregator/database"
 	"github.com/nephoscope/nepho/plugins/events/chunk"
 	"github.com/nephoscope/nepho/plugins/events/chunk/chunktest"
 	"github.com/nephoscope/nepho/sdk"
@@ -298,6 +299,24 @@ func TestTwoNodes(t *testing.T) {
 	sortEvents(want)
 	if !slices.Equal(ids(got), ids(want)) || fresh[0]+fresh[1]+fresh[2] != len(want) {
 		t.Fatalf("%d events are there, %v were new, want %d", len(got), fresh, len(want))
+	}
+}
+
+// A node that stands still in the middle of a transaction does not keep others from
+// theirs: the server ends it.
+func TestNodeThatStandsStill(t *testing.T) {
+	t.Parallel()
+	s := open(t, Options{URL: server.Database()})
+	var limit string
+	ok(t, s.db.Write(t.Context(), func(w *database.Session) error {
+		if err := turn(t.Context(), w); err != nil {
+			return err
+		}
+		_, err := w.One(t.Context(), "SELECT current_setting('idle_in_transaction_session_timeout')", nil, &limit)
+		return err
+	}))
+	if limit != "30s" {
+		t.Errorf("a transaction may stand still for %q", limit)
 	}
 }
 
