@@ -35,10 +35,13 @@ func (s *server) events(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if wantsLines(r) {
-		if !q.Order.ByID {
-			ctx = r.Context()
-		} else if q.Limit == 0 {
+		switch {
+		case q.Order.ByID && q.Limit == 0:
 			return bad(streamOrder)
+		case r.Method == http.MethodHead:
+			q.Limit = 1 // nobody reads them
+		case !q.Order.ByID:
+			ctx = r.Context()
 		}
 		return s.lines(ctx, w, q)
 	}

@@ -70,6 +70,9 @@ func TestFailures(t *testing.T) {
 	}
 	// A stream in the order of ids costs as much as such a list.
 	k.do("GET", "/v2/events?sort=message_id&limit=1", "", append(admin, "Accept", mediaLines)...).wantError(t, 503, "The request took longer than the server's operation_timeout: ask for less, or for a stream.")
+	if a := k.do("HEAD", "/v2/events", "", append(admin, "Accept", mediaLines)...); a.code != 503 {
+		t.Errorf("a stream that nobody reads: %d", a.code)
+	}
 	if a := k.do("GET", "/v2/events?limit=1", "", append(admin, "Accept", mediaLines)...); a.code != 200 {
 		t.Errorf("a stream: %d %s", a.code, a.body)
 	}
