@@ -62,17 +62,19 @@ func TestEventsBeforeAlarms(t *testing.T) {
 // Alarms that don't fit are not read, and the error says what to do.
 func TestMemoryOfAlarms(t *testing.T) {
 	const limit = 512 << 20 / 5 * 4 // as the host gives a process that may use 512 MiB
-	if err := fits(500_000, limit); err != nil {
-		t.Error(err)
+	for alarms, limit := range map[int]int64{500_000: limit, 10_000: 16 << 20, 1_000_000: 1 << 30 / 5 * 4} {
+		if err := fits(alarms, limit); err != nil {
+			t.Error(err)
+		}
 	}
 	if err := fits(math.MaxInt32, math.MaxInt64); err != nil {
 		t.Errorf("without a limit: %v", err)
 	}
 	err := fits(1_000_000, limit)
-	if err == nil || !strings.Contains(err.Error(), "512 are allowed") || !strings.Contains(err.Error(), `plugin_memory_limit = "832MiB"`) {
+	if err == nil || !strings.Contains(err.Error(), "512 are allowed") || !strings.Contains(err.Error(), `plugin_memory_limit = "960MiB"`) {
 		t.Fatalf("a million: %v", err)
 	}
-	if err := fits(1_000_000, 832<<20/5*4); err != nil {
+	if err := fits(1_000_000, 960<<20/5*4); err != nil {
 		t.Errorf("with what the error asks for: %v", err)
 	}
 }
