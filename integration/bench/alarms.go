@@ -201,11 +201,17 @@ func (r *receiver) next(tb parts.TB, do func()) time.Duration {
 	}
 	do()
 	accepted := time.Now()
+	return max(0, r.await(tb, 30*time.Second).Sub(accepted))
+}
+
+// await gives when the receiver was told, or is.
+func (r *receiver) await(tb parts.TB, within time.Duration) time.Time {
+	tb.Helper()
 	select {
 	case t := <-r.told:
-		return max(0, t.Sub(accepted))
-	case <-time.After(30 * time.Second):
+		return t
+	case <-time.After(within):
 		tb.Fatalf("no webhook is told")
-		return 0
+		return time.Time{}
 	}
 }
