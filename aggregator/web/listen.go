@@ -25,16 +25,17 @@ type Server struct {
 // stall is how long a client may take nothing of what is sent to it until it is given up.
 const stall = 30 * time.Second
 
-// Listen begins to serve a handler; with a certificate, as https. What names the API in
-// errors and in the log. Clients that do not take their answers are given up.
+// Listen begins to serve a handler; with a certificate, as https, whose files are read again
+// when they change. What names the API in errors and in the log. Clients that do not take
+// their answers are given up.
 func Listen(ctx context.Context, what, address, cert, key string, h http.Handler, log *slog.Logger) (*Server, error) {
 	var secure *tls.Config
 	if cert != "" {
-		certificate, err := tls.LoadX509KeyPair(cert, key)
-		if err != nil {
+		c := &certificate{what: what, cert: cert, key: key, log: log}
+		if err := c.read(); err != nil {
 			return nil, fmt.Errorf("cannot load the certificate of %s: %w", what, err)
 		}
-		secure = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{certificate}, NextProtos: []string{"h2", "http/1.1"}}
+		secure = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.get, NextProtos: []string{"h2", "http/1.1"}}
 	}
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {

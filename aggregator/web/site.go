@@ -1,5 +1,5 @@
 // Package web is what the HTTP APIs of Nepho's plugins have in common: listening
-// (listen.go), routes with their methods, who asks, limits of time and of bodies
+// (listen.go, certificate.go), routes with their methods, who asks, limits of time and of bodies
 // (site.go, body.go, patience.go), pages of other origins (cors.go), and how clients see a server
 // that is behind a proxy (url.go). What an API answers is its own business.
 package web
