@@ -108,7 +108,11 @@ func TestAlarmsInFiles(t *testing.T) {
 	a.removeRules(t, "one.toml")
 	a.AwaitLogAfter(before, `level=ERROR.*three\.toml`)
 	expect("main critical", "mine low", "one moderate", "three low")
-	a.removeRules(t, "three.toml")
+	before = len(a.Log())
+	a.removeRules(t, "three.toml") // as if the folder were not mounted
+	a.AwaitLogAfter(before, `level=ERROR.*there is no file`)
+	expect("main critical", "mine low", "one moderate", "three low")
+	a.writeRules(t, "one.toml", "")
 	expect("main critical", "mine low")
 	a.awaitState(t, mine, "alarm")
 }

@@ -44,7 +44,7 @@ type options struct {
 	Events     bool                     `toml:"events" default:"true" doc:"Give changes of alarms and of their states to the pipelines, as events alarm.creation, alarm.rule_change, alarm.state_transition and alarm.deletion."`
 
 	Rules     []map[string]any `toml:"rule" doc:"Alarms that are written here: tables with the attributes of Aodh's API. The API shows them and can't change them."`
-	RulesFrom string           `toml:"rules" doc:"Folder of files *.toml with more [[rule]] tables; it is read again when they change."`
+	RulesFrom string           `toml:"rules" doc:"Folder of files *.toml with more [[rule]] tables; it is read again when they change. While there is none, or one is wrong, its alarms stay."`
 
 	UserQuota    int `toml:"user_alarm_quota" default:"-1" min:"-1" doc:"Most alarms of a user; -1 is any number."`
 	ProjectQuota int `toml:"project_alarm_quota" default:"-1" min:"-1" doc:"Most alarms of a project that has no quota of its own; -1 is any number."`

@@ -89,13 +89,20 @@ func (e *evaluator) Start(ctx context.Context, env sdk.Env) (err error) {
 	}
 	e.engine = evaluate.New(o)
 	stamp := e.stamp()
-	if err := e.reconcile(ctx); err != nil {
+	if err := e.reconcile(ctx); errors.As(err, new(*folderError)) {
+		stamp = ""
+		e.log.Error("the folder of alarms can't be taken over; those from it stay as they are, and it is tried again", "error", err)
+	} else if err != nil {
 		return err
 	}
 	e.work.Go(func() { _ = e.queue.Run(background) }) // ends with background only
 	e.work.Go(func() { e.expire(background) })
 	if e.RulesFrom != "" {
-		e.work.Go(func() { e.followRules(background, stamp) })
+		e.work.Go(func() {
+			tick := time.NewTicker(rescan)
+			defer tick.Stop()
+			e.followRules(background, tick.C, stamp)
+		})
 	}
 	if e.Listen == "" {
 		return nil

@@ -12,14 +12,19 @@ import (
 	"github.com/nephoscope/nepho/plugins/evaluator/store"
 )
 
-// answer gives an alarm as the asker sees it: without the ids of trusts.
-func answer(a *store.Alarm) def.Object {
+// shown is an alarm as users see it: without the ids of trusts.
+func shown(a *store.Alarm) *def.Alarm {
 	shown := a.Alarm
 	for i, list := range a.Actions {
 		shown.Actions[i] = scrub(list)
 	}
-	return shown.Answer(&a.Status)
+	return &shown
 }
+
+func answer(a *store.Alarm) def.Object { return shown(a).Answer(&a.Status) }
+
+// detail is what history has of an alarm.
+func detail(a *store.Alarm) def.Object { return shown(a).Detail(&a.Status) }
 
 func (s *Server) getAlarm(w http.ResponseWriter, r *http.Request) error {
 	a, err := s.alarm(r)
@@ -78,7 +83,7 @@ func (s *Server) postAlarm(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	c := s.change(r, a, store.Creation, answer(a))
+	c := s.change(r, a, store.Creation, detail(a))
 	if err := s.o.Store.Create(r.Context(), a, s.o.Limits, c); err != nil {
 		undo()
 		if errors.Is(err, store.ErrQuota) {
@@ -88,7 +93,7 @@ func (s *Server) postAlarm(w http.ResponseWriter, r *http.Request) error {
 	}
 	s.told(a, c)
 	w.Header().Set("Location", s.site.Link(r, "v2", "alarms", a.ID.String()))
-	return writeJSON(w, http.StatusCreated, []byte(c.Detail))
+	return write(w, http.StatusCreated, answer(a))
 }
 
 // tries is how often a change is tried that others' changes get in the way of. Clients
@@ -157,8 +162,8 @@ func (s *Server) put(r *http.Request, old *store.Alarm, p *def.Posted) (*store.A
 		return nil, err
 	}
 	var c *store.Change
-	if detail := difference(answer(old), answer(a)); len(detail) > 0 {
-		c = s.change(r, a, store.RuleChange, detail)
+	if d := def.Difference(detail(old), detail(a)); len(d) > 0 {
+		c = s.change(r, a, store.RuleChange, d)
 	}
 	if err := s.o.Store.Update(r.Context(), a, status, c); err != nil {
 		undo()
@@ -171,20 +176,6 @@ func (s *Server) put(r *http.Request, old *store.Alarm, p *def.Posted) (*store.A
 
 func readOnly(a *store.Alarm) error {
 	return refuse(http.StatusForbidden, "Alarm %s comes from %s: change it there", a.ID, a.Origin)
-}
-
-// difference gives the fields of an alarm that changed, but the times of changes.
-func difference(old, now def.Object) def.Object {
-	var d def.Object
-	for _, m := range now {
-		if m.Name == "timestamp" || m.Name == "state_timestamp" || m.Name == "evaluate_timestamp" {
-			continue
-		}
-		if string(def.AppendJSON(nil, m.Value)) != string(def.AppendJSON(nil, old.Get(m.Name))) {
-			d = append(d, m)
-		}
-	}
-	return d
 }
 
 func (s *Server) deleteAlarm(w http.ResponseWriter, r *http.Request) error {

@@ -17,8 +17,10 @@ import (
 )
 
 // condition is a part of a simple query: q.field, q.op, q.value and q.type, which belong
-// together by their places.
-type condition struct{ field, op, value, kind string }
+// together by their places. A field's values are of its type, whatever q.type is.
+type condition struct{ field, op, value string }
+
+var conditionTypes = []string{"integer", "float", "string", "boolean", "datetime"}
 
 // known are the parameters of lists.
 var known = []string{"q.field", "q.op", "q.value", "q.type", "sort", "limit", "marker"}
@@ -41,7 +43,10 @@ func conditionsOf(r *http.Request) ([]condition, url.Values, error) {
 	}
 	var list []condition
 	for i, field := range values["q.field"] {
-		c := condition{field: field, op: at("q.op", i, "eq"), value: at("q.value", i, ""), kind: at("q.type", i, "")}
+		c := condition{field: field, op: at("q.op", i, "eq"), value: at("q.value", i, "")}
+		if t := at("q.type", i, "string"); !slices.Contains(conditionTypes, t) {
+			return nil, nil, bad("The data type %s is not supported. The supported data type list is: ['%s']", t, strings.Join(conditionTypes, "', '"))
+		}
 		if !slices.Contains([]string{"lt", "le", "eq", "ne", "ge", "gt"}, c.op) {
 			return nil, nil, bad("Invalid input for field/attribute op. Value: '%s'. Value should be one of: lt, le, eq, ne, ge, gt", c.op)
 		}

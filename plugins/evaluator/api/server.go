@@ -122,14 +122,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // write answers with JSON.
 func write(w http.ResponseWriter, status int, value any) error {
-	return writeJSON(w, status, def.AppendJSON(nil, value))
-}
-
-// writeJSON answers with JSON that is there already.
-func writeJSON(w http.ResponseWriter, status int, text []byte) error {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_, _ = w.Write(text) // if the client went away, nothing can be told it
+	_, _ = w.Write(def.AppendJSON(nil, value)) // if the client went away, nothing can be told it
 	return nil
 }
 

@@ -100,6 +100,28 @@ func (a *Alarm) Answer(s *Status) Object {
 	return o
 }
 
+// Detail gives an alarm as Aodh's history has it: as Answer does, but for the name of the rule.
+func (a *Alarm) Detail(s *Status) Object {
+	o := a.Answer(s)
+	o[len(o)-1].Name = "rule"
+	return o
+}
+
+// Difference gives the members of what an alarm is now that are others than they were, but
+// for the times of changes.
+func Difference(old, now Object) Object {
+	var d Object
+	for _, m := range now {
+		if m.Name == "timestamp" || m.Name == "state_timestamp" || m.Name == "evaluate_timestamp" {
+			continue
+		}
+		if string(AppendJSON(nil, m.Value)) != string(AppendJSON(nil, old.Get(m.Name))) {
+			d = append(d, m)
+		}
+	}
+	return d
+}
+
 func list(l []string) []string {
 	if l == nil {
 		return []string{}
