@@ -62,8 +62,12 @@ func TestAlarmsAboutGnocchi(t *testing.T) {
 	hook := newWebhook(t, 0)
 	patient := &alarmAgent{aodh: fmt.Sprintf("http://127.0.0.1:%d", parts.FreePort(t))}
 	table := fmt.Sprintf("gnocchi = { url = '%s', username = 'admin', password = 'anything' }\n", gnocchi.URL)
-	a := remoteAgent(t, asAdmin(gnocchi), "1s", table+fmt.Sprintf("[[alarm.evaluator]]\nname = 'patient'\nlisten = '%s'\nauth = 'none'\n", strings.TrimPrefix(patient.aodh, "http://"))+table)
-	patient.Agent = a.Agent
+	guest := &alarmAgent{aodh: fmt.Sprintf("http://127.0.0.1:%d", parts.FreePort(t))}
+	another := func(a *alarmAgent, name string) string {
+		return fmt.Sprintf("[[alarm.evaluator]]\nname = '%s'\nlisten = '%s'\nauth = 'none'\n", name, strings.TrimPrefix(a.aodh, "http://"))
+	}
+	a := remoteAgent(t, asAdmin(gnocchi), "1s", table+another(patient, "patient")+table+another(guest, "guest")+"evaluation_interval = '1s'\n"+strings.Replace(table, "admin", "guest", 1))
+	patient.Agent, guest.Agent = a.Agent, a.Agent
 	a.policy(t)
 	hooks := fmt.Sprintf(`, "ok_actions": [%[1]q], "alarm_actions": [%[1]q], "insufficient_data_actions": [%[1]q]`, hook.URL)
 	windows := over50 + `, "granularity": 86400, "evaluation_periods": 1`
@@ -103,6 +107,7 @@ func TestAlarmsAboutGnocchi(t *testing.T) {
 		return made.ID
 	}
 	alarms["member"] = member("p2")
+	wrong["absence"] = [2]string{a.alarm(t, rule("x", "absence", `{"metric": "cpu", "resource_id": "host", "period": 600}`, hooks)), "nobody tells of new points"}
 	wrong["stranger"] = [2]string{member("p4"), "metric cpu for resource host does not exists"}
 
 	write := func(cpu, swap float64) {
@@ -138,6 +143,15 @@ func TestAlarmsAboutGnocchi(t *testing.T) {
 			t.Errorf("%s: the reason is %q", name, reason)
 		}
 	}
+	// Who may not see metrics there has none, which is told once.
+	stranger := guest.alarm(t, of("cpu"))
+	askJSON(t, "PUT", guest.aodh+"/v2/alarms/"+stranger+"/state", `"ok"`, nil)
+	guest.awaitState(t, stranger, "insufficient data")
+	refused := a.AwaitLog("does not give the windows.*instance=guest|instance=guest.*does not give the windows")
+	if !strings.Contains(refused, "answers 403: ") || !strings.Contains(refused, "has to be somebody who sees everything") {
+		t.Errorf("the log has %s", refused)
+	}
+
 	look := func(state string) {
 		t.Helper()
 		askJSON(t, "PUT", patient.aodh+"/v2/alarms/"+steady, strings.Replace(of("cpu"), "{", fmt.Sprintf(`{"state": %q, `, state), 1), nil)
@@ -184,6 +198,9 @@ func TestAlarmsAboutGnocchi(t *testing.T) {
 		if n != 1 || worked[what] != 1 {
 			t.Errorf("that %s fails is told %d times, that it works again %d times", what, n, worked[what])
 		}
+	}
+	if n := strings.Count(a.Log(), "does not give the windows"); n != 1 {
+		t.Errorf("that there are no windows is told %d times", n)
 	}
 	if len(failed) < 3 {
 		t.Errorf("only of %v is told that it fails", failed)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -74,6 +75,49 @@ func TestDamagedMetric(t *testing.T) {
 	}
 	if requests > 20 {
 		t.Errorf("%d requests went well", requests)
+	}
+}
+
+// That the windows of a metric can't be had is told once, until they can be had.
+func TestDamagedIsToldOnce(t *testing.T) {
+	bad := true
+	url := serve(t, func(w http.ResponseWriter, _ *http.Request, body string) {
+		if bad {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		id := strings.Split(body, `"`)[5]
+		fmt.Fprintf(w, `{"measures": {%q: {"mean": []}}}`, id)
+	})
+	var log strings.Builder
+	g, err := NewGnocchi(GnocchiOptions{URL: url, Auth: "none", Timeout: time.Minute}, nil, slog.New(slog.NewTextHandler(&log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(g.Close)
+	_, numbers := many(g, 2)
+	for _, f := range []struct {
+		bad   bool
+		of    []uint64
+		lines int
+	}{
+		{true, numbers[:1], 1}, {true, numbers[:1], 1}, {true, numbers, 2}, {true, numbers[1:], 2},
+		{false, numbers[:1], 2}, {true, numbers[1:], 2}, {true, numbers[:1], 3},
+	} {
+		bad = f.bad
+		want := "[] []"
+		if bad {
+			want = sdk.NoSeries.Error() + strings.Repeat("\n"+sdk.NoSeries.Error(), len(f.of)-1)
+		}
+		if got := rows(g.Windows(t.Context(), minutes(f.of))); got != want {
+			t.Errorf("got %s", got)
+		}
+		if n := strings.Count(log.String(), "\n"); n != f.lines {
+			t.Errorf("the log has %d lines, not %d: %s", n, f.lines, log.String())
+		}
+	}
+	if !strings.Contains(log.String(), "somebody who sees everything") {
+		t.Error(log.String())
 	}
 }
 

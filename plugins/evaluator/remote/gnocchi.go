@@ -28,6 +28,7 @@ type Gnocchi struct {
 	log     *slog.Logger
 	numbers numbers
 	seen    descriptions
+	damaged damaged
 }
 
 // NewGnocchi prepares to ask. Keystone gives the service user of auth keystone; nil with

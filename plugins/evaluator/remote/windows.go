@@ -5,8 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
+	"sync"
 	"sync/atomic"
 
 	"github.com/google/uuid"
@@ -39,6 +39,9 @@ func (g *Gnocchi) Windows(ctx context.Context, qs []sdk.WindowQuery) (*sdk.Windo
 	if err := work.Wait(); err != nil {
 		return nil, err
 	}
+	if n := g.damaged.note(r.failed); n > 0 {
+		g.log.Warn("Gnocchi does not give the windows of metrics", "new", n, "of", len(r.failed), "first", r.failed[0].String(), "error", r.why)
+	}
 	all := &sdk.Windows{Counts: make([]int32, total)}
 	for i, row := range r.rows {
 		if row.absent != 0 {
@@ -59,6 +62,10 @@ type windowReader struct {
 	g      *Gnocchi
 	rows   []windowRow // each is written by the one who asks for it
 	splits atomic.Int32
+
+	mu     sync.Mutex
+	failed []uuid.UUID // whose windows can't be had, nobody knows why
+	why    *failure    // one of theirs
 }
 
 type windowRow struct {
@@ -173,9 +180,12 @@ func (r *windowReader) split(ctx context.Context, c chunk, f *failure) error {
 		if f.status == http.StatusForbidden && n == 1 {
 			absence = sdk.NoSeries
 		}
-		r.g.log.Warn("Gnocchi does not give windows", slog.Int("metrics", n), slog.String("first", c.metrics[0].id.String()), slog.Any("error", f))
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.why = f
 		for _, m := range c.metrics {
 			r.absent(m, absence)
+			r.failed = append(r.failed, m.id)
 		}
 		return nil
 	}
@@ -193,6 +203,7 @@ func (r *windowReader) absent(m wantedMetric, why sdk.Absence) {
 
 // take takes the windows of a chunk.
 func (r *windowReader) take(c chunk, measures map[string]map[string][]point) error {
+	r.g.damaged.forget(c.metrics)
 	for _, m := range c.metrics {
 		points, ok := measures[m.id.String()][c.q.Aggregation]
 		if !ok {
@@ -207,4 +218,45 @@ func (r *windowReader) take(c chunk, measures map[string]map[string][]point) err
 		}
 	}
 	return nil
+}
+
+// maxDamaged is how many damaged metrics are remembered.
+const maxDamaged = 10_000
+
+// damaged are metrics whose windows can't be had, so that each is told of once.
+type damaged struct {
+	mu   sync.Mutex
+	list map[uuid.UUID]struct{}
+}
+
+// note remembers metrics, and tells how many are new.
+func (d *damaged) note(ids []uuid.UUID) (n int) {
+	if len(ids) == 0 {
+		return 0
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, id := range ids {
+		if _, known := d.list[id]; known {
+			continue
+		}
+		if d.list == nil || len(d.list) >= maxDamaged {
+			d.list = map[uuid.UUID]struct{}{}
+		}
+		d.list[id] = struct{}{}
+		n++
+	}
+	return n
+}
+
+// forget forgets metrics whose windows can be had.
+func (d *damaged) forget(metrics []wantedMetric) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.list) == 0 {
+		return
+	}
+	for _, m := range metrics {
+		delete(d.list, m.id)
+	}
 }
