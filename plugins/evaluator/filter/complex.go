@@ -5,16 +5,20 @@ import (
 	"encoding/json"
 	"io"
 	"maps"
-	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strings"
 )
 
-// Limits of a query.
+// Limits of a query. What databases need to plan it grows with the square of its conditions,
+// and what a regular expression costs for a text with the product of both sizes.
 const (
-	maxQuery = 1 << 20 // bytes
-	maxDepth = 64
-	maxParts = 10_000
+	maxQuery    = 1 << 20 // bytes
+	maxDepth    = 64
+	maxParts    = 1000   // conditions
+	maxValues   = 10_000 // of all lists of "in"
+	maxPatterns = 20
+	maxPattern  = 1000 // bytes, and instructions that it becomes
 )
 
 // Complex reads the filter of a complex query: JSON such as
@@ -33,8 +37,8 @@ func Complex(text string, fields Fields) (Expr, error) {
 }
 
 type reader struct {
-	fields Fields
-	parts  int
+	fields                  Fields
+	parts, values, patterns int // so far
 }
 
 // simple are operators as they are written, and as [Compare] has them.
@@ -79,8 +83,8 @@ func (r *reader) read(data json.RawMessage, depth int) (Expr, *Error) {
 		if json.Unmarshal(value, &list) != nil || len(list) == 0 {
 			return nil, wrong("%q takes a list of values", op)
 		}
-		if r.parts += len(list); r.parts > maxParts {
-			return nil, wrong("it has more than %d parts", maxParts)
+		if r.values += len(list); r.values > maxValues {
+			return nil, wrong("its lists have more than %d values", maxValues)
 		}
 		in := In{Field: field}
 		for _, v := range list {
@@ -104,15 +108,33 @@ func (r *reader) read(data json.RawMessage, depth int) (Expr, *Error) {
 		return nil, err
 	}
 	if op == "=~" {
-		pattern, ok := value.(string)
-		if !ok {
-			return nil, wrong("=~ takes a regular expression")
-		}
-		if _, err := regexp.Compile(pattern); err != nil {
-			return nil, wrong("%q is no regular expression: %v", shorten(pattern), err)
+		if err := r.pattern(value); err != nil {
+			return nil, err
 		}
 	}
 	return Compare{Field: field, Op: simple[op], Value: value}, nil
+}
+
+// pattern checks a regular expression.
+func (r *reader) pattern(value any) *Error {
+	text, ok := value.(string)
+	if !ok {
+		return wrong("=~ takes a regular expression")
+	}
+	if r.patterns++; r.patterns > maxPatterns {
+		return wrong("it has more than %d regular expressions", maxPatterns)
+	}
+	if len(text) > maxPattern {
+		return wrong("the regular expression %q is longer than %d bytes", shorten(text), maxPattern)
+	}
+	parsed, err := syntax.Parse(text, syntax.Perl)
+	if err != nil {
+		return wrong("%q is no regular expression: %v", shorten(text), err)
+	}
+	if compiled, err := syntax.Compile(parsed.Simplify()); err != nil || len(compiled.Inst) > maxPattern {
+		return wrong("the regular expression %q is too large: repeat less", shorten(text))
+	}
+	return nil
 }
 
 // single reads an object with one member.
@@ -179,14 +201,14 @@ func read(field string, kind Kind, raw json.RawMessage) (any, *Error) {
 				return false, nil
 			}
 		}
-		if kind == Text || kind == Word {
+		if kind == Text {
 			return v, nil
 		}
 	case float64:
 		if kind == Bool && (v == 0 || v == 1) {
 			return v == 1, nil
 		}
-		if kind == Text || kind == Word {
+		if kind == Text {
 			return string(raw), nil // a number as it was written
 		}
 	}

@@ -52,8 +52,6 @@ const (
 	Text Kind = iota
 	Bool
 	Time
-	// Word is one of some words; they are compared as texts.
-	Word
 )
 
 // Fields are the fields that may be named, and their kinds.
@@ -61,15 +59,15 @@ type Fields map[string]Kind
 
 // Alarms are the fields of alarms.
 var Alarms = Fields{
-	"alarm_id": Text, "name": Text, "description": Text, "type": Text, "enabled": Bool, "state": Word, "state_reason": Text,
-	"state_timestamp": Time, "timestamp": Time, "evaluate_timestamp": Time, "severity": Word, "repeat_actions": Bool,
+	"alarm_id": Text, "name": Text, "description": Text, "type": Text, "enabled": Bool, "state": Text, "state_reason": Text,
+	"state_timestamp": Time, "timestamp": Time, "evaluate_timestamp": Time, "severity": Text, "repeat_actions": Bool,
 	"project_id": Text, "user_id": Text,
 }
 
 // Changes are the fields of an alarm's history.
 var Changes = Fields{
-	"event_id": Text, "alarm_id": Text, "type": Word, "detail": Text, "user_id": Text, "project_id": Text, "on_behalf_of": Text,
-	"timestamp": Time, "severity": Word,
+	"event_id": Text, "alarm_id": Text, "type": Text, "detail": Text, "user_id": Text, "project_id": Text, "on_behalf_of": Text,
+	"timestamp": Time, "severity": Text,
 }
 
 // short are other names of fields.

@@ -33,25 +33,37 @@ func record(ctx context.Context, db *database.Session, changes ...*Change) error
 
 // Changes gives lines of history.
 func (s *Store) Changes(ctx context.Context, q Query) (list []*Change, err error) {
-	err = s.query(ctx, &historyTable, q, func() { list = nil }, func(rows *sql.Rows) error {
-		var c Change
-		var kind, severity, at int64
-		err := rows.Scan(&c.ID, &c.Alarm, &kind, &c.Detail, &c.User, &c.Project, &c.OnBehalfOf, &severity, &at)
-		c.Kind, c.Severity, c.At = Kind(kind), def.Severity(severity), fromMicros(at)
-		list = append(list, &c)
-		return err
+	err = s.EachChange(ctx, q, func(part []*Change) error {
+		list = append(list, part...)
+		return nil
 	})
 	return list, err
 }
 
+// EachChange calls f with lines of history, some at a time. Its memory is that of those, and
+// eight bytes for each of all. What was given when there is an error is not all.
+func (s *Store) EachChange(ctx context.Context, q Query, f func([]*Change) error) error {
+	return each(ctx, s, &historyTable, q, func(rows *sql.Rows) (*Change, error) {
+		var c Change
+		var kind, severity, at int64
+		err := rows.Scan(&c.ID, &c.Alarm, &kind, &c.Detail, &c.User, &c.Project, &c.OnBehalfOf, &severity, &at)
+		c.Kind, c.Severity, c.At = Kind(kind), def.Severity(severity), fromMicros(at)
+		return &c, err
+	}, f)
+}
+
 // Alarms gives alarms.
 func (s *Store) Alarms(ctx context.Context, q Query) (list []*Alarm, err error) {
-	err = s.query(ctx, &alarmTable, q, func() { list = nil }, func(rows *sql.Rows) error {
-		a, err := scan(rows)
-		list = append(list, a)
-		return err
+	err = s.EachAlarm(ctx, q, func(part []*Alarm) error {
+		list = append(list, part...)
+		return nil
 	})
 	return list, err
+}
+
+// EachAlarm calls f with alarms, as EachChange does with lines of history.
+func (s *Store) EachAlarm(ctx context.Context, q Query, f func([]*Alarm) error) error {
+	return each(ctx, s, &alarmTable, q, scan, f)
 }
 
 // Query asks for rows.
