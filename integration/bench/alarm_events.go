@@ -49,7 +49,7 @@ publishers = ["file"]
 const (
 	eventAlarms   = 1000 // of them generalAlarms are about any instance, the others about one each
 	generalAlarms = 50
-	// One event of a stream in rare matches an alarm.
+	// One event of a stream in so many matches an alarm.
 	rare        = 1000
 	streamed    = 300_000
 	eventsAtOne = 100 // in a message
@@ -61,27 +61,40 @@ func alarmEvents(b *bench, tb parts.TB) {
 	broker := parts.RabbitMQ(tb, parts.RabbitMQOptions{})
 	for _, repeat := range []bool{false, true} {
 		var p50, p99, all, own, written, told []float64
+		var aodh50, aodh99, aodhAll []float64
+		var noAodh error
 		for range b.runs {
 			r := startAlarmEvents(tb, broker, repeat)
 			times := r.single(tb, 200)
 			p50, p99 = append(p50, quantile(times, 0.5)), append(p99, quantile(times, 0.99))
-			cpu := r.stream(b, tb, streamed, rare)
+			cpu := r.stream(b, tb, streamed)
 			all, own = append(all, streamed/cpu.total().Seconds()), append(own, streamed/cpu["alarm/evaluator"].Seconds())
 			if repeat {
 				file, webhook := r.burst(b, tb, 10_000)
 				written, told = append(written, file), append(told, webhook)
 			}
 			nothingLost(tb, r.agent)
-			r.agent.Stop()
-			r.connection.Close()
+			r.end()
+			if b.peers {
+				noAodh = b.attempt(noAodh, func(tb parts.TB) {
+					times, each := b.aodhEvents(tb, broker, repeat)
+					aodh50, aodh99, aodhAll = append(aodh50, quantile(times, 0.5)), append(aodh99, quantile(times, 0.99)), append(aodhAll, each)
+				})
+			}
+		}
+		peers := func(values []float64) []peer {
+			if !b.peers {
+				return nil
+			}
+			return []peer{newPeer(aodhName, noAodh, values)}
 		}
 		what := ", 1,000 event alarms"
 		if repeat {
 			what = ", 1,000 event alarms with repeat_actions"
 		}
-		b.report("event published to webhook told"+what+", p50", "ms", goal{must: 5}, p50)
-		b.report("event published to webhook told"+what+", p99", "ms", goal{}, p99)
-		b.report("events, one in a thousand matches"+what+", all processes", "1/CPU-s", goal{must: 20_000}, all)
+		b.report("event published to webhook told"+what+", p50", "ms", goal{must: 5}, p50, peers(aodh50)...)
+		b.report("event published to webhook told"+what+", p99", "ms", goal{}, p99, peers(aodh99)...)
+		b.report("events, one in a thousand matches"+what+", all processes", "1/CPU-s", goal{must: 20_000}, all, peers(aodhAll)...)
 		b.report("events, one in a thousand matches"+what+", the alarm plugin alone", "1/CPU-s", goal{}, own)
 		if repeat {
 			b.report("10,000 events that match at once, until a file has the changes as events", "1/s", goal{}, written)
@@ -90,9 +103,11 @@ func alarmEvents(b *bench, tb parts.TB) {
 	}
 }
 
-// alarmEventsRun is an agent with event alarms, and the way to give it events.
+// alarmEventsRun is somebody with event alarms, and the way to give them events.
 type alarmEventsRun struct {
-	agent      *integration.Agent
+	agent      *integration.Agent // nil if it is a peer
+	usage      func() usage
+	stop       func()
 	connection *amqp.Connection
 	channel    *amqp.Channel
 	told       *eventReceiver
@@ -100,7 +115,7 @@ type alarmEventsRun struct {
 	target     int // the alarm that the next event that matches is about
 }
 
-func startAlarmEvents(tb parts.TB, broker *parts.Broker, repeat bool) *alarmEventsRun {
+func newAlarmEventsRun(tb parts.TB, broker *parts.Broker) *alarmEventsRun {
 	tb.Helper()
 	r := &alarmEventsRun{told: newEventReceiver(tb)}
 	var err error
@@ -110,12 +125,25 @@ func startAlarmEvents(tb parts.TB, broker *parts.Broker, repeat bool) *alarmEven
 	if r.channel, err = r.connection.Channel(); err != nil {
 		tb.Fatalf("cannot open a channel: %v", err)
 	}
-	// As the agent does: what is published before it is there must not be lost.
+	// As who consumes does: what is published before it is there must not be lost.
 	if _, err := r.channel.QueueDeclare("alarm.all.sample", false, false, false, false, nil); err != nil {
 		tb.Fatalf("cannot declare a queue: %v", err)
 	}
+	return r
+}
+
+func (r *alarmEventsRun) end() {
+	r.stop()
+	_ = r.connection.Close() // nothing is under way
+}
+
+// startAlarmEvents starts an agent with event alarms.
+func startAlarmEvents(tb parts.TB, broker *parts.Broker, repeat bool) *alarmEventsRun {
+	tb.Helper()
+	r := newAlarmEventsRun(tb, broker)
 	listen := fmt.Sprintf("127.0.0.1:%d", parts.FreePort(tb))
 	r.agent = integration.StartAgent(tb, fmt.Sprintf(eventsConfig, broker.URL(), listen))
+	r.usage, r.stop = func() usage { return agentUsage(tb, r.agent) }, r.agent.Stop
 	api := newStore("http://" + listen)
 	var work sync.WaitGroup
 	numbers := make(chan int)
@@ -204,33 +232,36 @@ func (r *alarmEventsRun) single(tb parts.TB, n int) (times []time.Duration) {
 	return times
 }
 
-// stream gives the processor time of n events, until all webhooks are told that one in
-// so many is a reason to tell.
-func (r *alarmEventsRun) stream(b *bench, tb parts.TB, n, every int) usage {
+// stream gives the processor time of n events, until the webhook is told of those that
+// match, of which the last is one.
+func (r *alarmEventsRun) stream(b *bench, tb parts.TB, n int) usage {
 	tb.Helper()
 	const ahead = 50_000 // of the agent, so that RabbitMQ need not keep many
-	before, from, begun := agentUsage(tb, r.agent), r.published(), time.Now()
+	before, from, begun := r.usage(), uint64(0), time.Now()
+	if r.agent != nil {
+		from = r.published()
+	}
 	var wanted []string
 	for sent := 0; sent < n; {
 		var events []map[string]any
 		for range eventsAtOne {
-			id, event := r.next(sent%every == 0)
-			if sent%every == 0 {
+			matches := sent%rare == rare-1
+			id, event := r.next(matches)
+			if matches {
 				wanted = append(wanted, id)
 			}
 			events = append(events, event)
 			sent++
 		}
 		r.publish(tb, events...)
-		if sent%10_000 == 0 {
+		if r.agent != nil && sent%10_000 == 0 {
 			b.await(tb, 10*time.Millisecond, time.Minute, "events to be taken", func() bool { return r.published()-from+ahead > uint64(sent) })
 		}
 	}
-	b.await(tb, 20*time.Millisecond, time.Minute, "all events to be taken", func() bool { return r.published()-from >= uint64(n) })
 	for _, id := range wanted {
 		r.told.await(tb, id)
 	}
-	spent := agentUsage(tb, r.agent).since(before)
+	spent := r.usage().since(before)
 	b.say("  %.0f events/s, CPU-s: %v, %d webhooks were told, %d of them twice (load average %s)", float64(n)/time.Since(begun).Seconds(), spent, len(wanted), r.told.repeats(), loadAverage())
 	return spent
 }
@@ -329,7 +360,7 @@ func (r *eventReceiver) repeats() int {
 // await gives when it was told of an event.
 func (r *eventReceiver) await(tb parts.TB, id string) time.Time {
 	tb.Helper()
-	for late := time.After(30 * time.Second); ; {
+	for late := time.After(2 * time.Minute); ; {
 		r.mu.Lock()
 		at, ok := r.told[id]
 		more := r.more
