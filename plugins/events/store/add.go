@@ -82,10 +82,7 @@ func (s *Store) Add(ctx context.Context, events []sdk.Event) (int, error) {
 	s.counted.added.Add(uint64(added))
 	s.counted.repeated.Add(uint64(len(events) - added))
 	if added > 0 {
-		select {
-		case s.more <- struct{}{}:
-		default:
-		}
+		s.wake()
 	}
 	return added, nil
 }

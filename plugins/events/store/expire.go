@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"math"
 	"time"
 
 	"github.com/nephoscope/nepho/aggregator/database"
@@ -59,22 +60,45 @@ func (s *Store) tend(ctx context.Context, expire, settle bool) error {
 	if expire {
 		errs = append(errs, s.Expire(ctx))
 	}
-	errs = append(errs, s.Merge(ctx))
+	more, err := s.merge(ctx, mergesAtOnce)
+	if more {
+		s.wake()
+	}
+	errs = append(errs, err)
 	if settle {
 		errs = append(errs, s.Settle(ctx))
 	}
 	return errors.Join(errs...)
 }
 
+// wake has Run look for what is to be merged.
+func (s *Store) wake() {
+	select {
+	case s.more <- struct{}{}:
+	default:
+	}
+}
+
+// mergesAtOnce is how many merges there are before a look at what else is due: where
+// events come all the time, there is always something to merge.
+const mergesAtOnce = 16
+
 // Merge merges chunks until there is nothing to merge.
 func (s *Store) Merge(ctx context.Context) error {
+	_, err := s.merge(ctx, math.MaxInt)
+	return err
+}
+
+// merge merges some times at most. more says that there may be more to merge.
+func (s *Store) merge(ctx context.Context, most int) (more bool, err error) {
 	s.merging.Lock()
 	defer s.merging.Unlock()
-	for {
-		if more, err := s.mergeTier(ctx); err != nil || !more {
-			return err
+	for n := 0; n < most; n++ {
+		if more, err = s.mergeTier(ctx); err != nil || !more {
+			return false, err
 		}
 	}
+	return more, nil
 }
 
 // Settle makes few chunks of those of past days.

@@ -250,6 +250,35 @@ func TestMerge(t *testing.T) {
 	})
 }
 
+// Where there is always something to merge, what else is due is done nevertheless.
+func TestMergeWithoutEnd(t *testing.T) {
+	s := open(t, Options{URL: where(t, "sqlite")})
+	for i := range mergeFrom {
+		var batch []sdk.Event
+		for d := range mergesAtOnce + 1 {
+			batch = append(batch, event(fmt.Sprint(i, "-", d), start.AddDate(0, 0, -d)))
+		}
+		add(t, s, len(batch), batch...)
+	}
+	<-s.more // of those that came
+	for _, want := range []int{mergesAtOnce + mergeFrom, mergesAtOnce + 1} {
+		ok(t, s.tend(t.Context(), false, false))
+		if sizes, _ := chunks(t, s); len(sizes) != want {
+			t.Errorf("there are %d chunks, want %d", len(sizes), want)
+		}
+		select {
+		case <-s.more:
+			if want == mergesAtOnce+1 {
+				t.Error("it is looked again although all is merged")
+			}
+		default:
+			if want != mergesAtOnce+1 {
+				t.Error("nobody looks again")
+			}
+		}
+	}
+}
+
 // Batches that say the same at once, through several stores on one database.
 func TestTwoNodes(t *testing.T) {
 	t.Parallel()
