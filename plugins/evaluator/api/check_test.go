@@ -52,3 +52,23 @@ func TestCheckAction(t *testing.T) {
 		}
 	}
 }
+
+// FuzzCheckRule: whatever is posted is taken or refused, in a time that nobody else notices.
+func FuzzCheckRule(f *testing.F) {
+	for kind, rule := range map[string]string{
+		"prometheus":                  `{"query": "sum by (host) (rate(requests{code=~\"5..\"}[5m])) / 2", "threshold": 1}`,
+		"operations_threshold":        `{"operations": "(* 100 (/ (metric used mean) (metric size mean)))", "threshold": 1, "resource_type": "t", "query": "{\"=\": {\"id\": \"1\"}}"}`,
+		"composite":                   `{"or": [{"type": "prometheus", "query": "up", "threshold": 0}]}`,
+		"gnocchi_resources_threshold": `{"metric": "m", "resource_id": "r", "resource_type": "t", "aggregation_method": "rate:mean", "threshold": 1}`,
+		"gnocchi_aggregation_by_resources_threshold": `{"metric": "m", "query": "{\"and\": [{\"like\": {\"name\": \"a%\"}}]}", "resource_type": "t", "aggregation_method": "mean", "threshold": 1}`,
+	} {
+		f.Add(kind, []byte(rule))
+	}
+	f.Fuzz(func(t *testing.T, kind string, data []byte) {
+		if rule, err := def.ReadRule(kind, data); err == nil {
+			if err := api.CheckRule(rule); err != nil && err.Error() == "" {
+				t.Errorf("%s is refused without a reason", data)
+			}
+		}
+	})
+}
