@@ -20,6 +20,7 @@ type alarm struct {
 	scope     *sdk.Scope // shared by all of an owner
 	schedules []*def.Schedule
 	repeat    bool
+	lane      uint8
 	matcher   *judge.Matcher // of event rules
 	waits     waiting        // where it is in the index of events
 	leaves    []leaf
@@ -36,6 +37,7 @@ type alarm struct {
 	seen     int64 // absence: when what is expected came last
 	kept     int64 // absence: seen as it is stored
 	failing  int64 // since when its data can't be asked for; 0: they can
+	rest     int64 // until when new points don't have it looked at, which is dear
 }
 
 // leaf is a threshold rule of an alarm: its only one, or one of a composite rule.
@@ -90,6 +92,7 @@ func newAlarm(a *store.Alarm) *alarm {
 	default:
 		n.leaves = []leaf{{rule: r}}
 	}
+	n.lane = laneOf(n.leaves)
 	for i := range n.leaves {
 		share(n.leaves[i].rule)
 	}
@@ -160,13 +163,5 @@ func (e *Evaluator) remove(a *alarm) {
 	e.states[a.state]--
 	e.index.remove(a)
 	e.events.remove(a)
-	e.timers.remove(a)
-}
-
-// mark has an alarm looked at soon.
-func (e *Evaluator) mark(a *alarm) {
-	if !a.isDirty && !a.gone {
-		a.isDirty = true
-		e.dirty = append(e.dirty, a)
-	}
+	e.lanes[a.lane].timers.remove(a)
 }

@@ -241,11 +241,13 @@ func (e *Evaluator) computeAll(ctx context.Context, list []*looked, now time.Tim
 	for range min(computed, len(list)) {
 		work.Go(func() {
 			for l := range queue {
+				began := time.Now()
 				for i := range l.leaves {
 					if _, single := l.leaves[i].series(); !single && l.answers[i].none == "" {
 						e.compute(ctx, place{l, i}, now)
 					}
 				}
+				l.took = time.Since(began)
 			}
 		})
 	}

@@ -86,13 +86,13 @@ func BenchmarkHeld(b *testing.B) {
 		}
 		before := heap()
 		many(b, alarms)(e.Put)
-		e.dirty = nil
+		e.lanes[windows].dirty = nil
 		number := uint64(0)
 		for _, a := range e.alarms {
 			number++
 			a.isDirty = false
 			e.index.found(a, &a.leaves[0], number)
-			e.timers.set(a, int64(number))
+			e.set(a, int64(number))
 		}
 		b.ReportMetric(float64(heap()-before)/alarms, "B/alarm")
 		runtime.KeepAlive(e)

@@ -44,7 +44,7 @@ func TestConstraints(t *testing.T) {
 			e := g.stopped(t, func() time.Time { return now })
 			look := func() (looked int, wait time.Duration) {
 				for {
-					list, wait := e.take(now)
+					list, wait := e.take(&e.lanes[windows], now)
 					if len(list) == 0 {
 						return looked, wait
 					}

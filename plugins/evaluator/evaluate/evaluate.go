@@ -3,7 +3,7 @@
 // commits what is found.
 //
 // What is in memory: alarms.go; how it comes there: load.go. When an alarm is looked at:
-// follow.go, timers.go. What looking is: look.go, ask.go (data), commit.go (transitions).
+// follow.go, lanes.go, timers.go. What looking is: look.go, ask.go (data), commit.go (transitions).
 // Events: events.go.
 package evaluate
 
@@ -67,10 +67,9 @@ type Evaluator struct {
 	states  States
 	index   seriesIndex
 	events  eventIndex
-	dirty   []*alarm    // to be looked at now
+	lanes   [lanes]lane
 	doubts  []uuid.UUID // are to be read again
-	timers  timers
-	polling bool // the storage can't be followed
+	polling bool        // the storage can't be followed
 	// following is since when the storage tells of new points, 0 while it does not; hearing
 	// is since when events are taken; ahead has the newest points of series that are ahead
 	// of the clock.
@@ -80,8 +79,7 @@ type Evaluator struct {
 	soon               bool  // it will be rung
 	loading            loading
 
-	wake     chan struct{} // has an element when dirty or timers have something new
-	eventsMu sync.Mutex    // one batch of events after the other
+	eventsMu sync.Mutex // one batch of events after the other
 	trouble  trouble
 	looks    atomic.Uint64
 	moves    atomic.Uint64
@@ -104,7 +102,10 @@ type States [def.Alerting + 1]int
 func (e *Evaluator) Counters() Counters {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	waiting := len(e.dirty) + e.timers.count(e.o.Now().UnixNano())
+	waiting, now := 0, e.o.Now().UnixNano()
+	for i := range e.lanes {
+		waiting += len(e.lanes[i].dirty) + e.lanes[i].timers.count(now)
+	}
 	return Counters{Looks: e.looks.Load(), Transitions: e.moves.Load(), Alarms: len(e.alarms), Waiting: waiting, States: e.states}
 }
 
@@ -120,9 +121,10 @@ func New(o Options) *Evaluator {
 		o.Prometheus = o.Series
 	}
 	e := &Evaluator{
-		o: o, alarms: map[uuid.UUID]*alarm{}, ahead: map[uint64]int64{}, wake: make(chan struct{}, 1),
+		o: o, alarms: map[uuid.UUID]*alarm{}, ahead: map[uint64]int64{},
 		loading: loading{done: make(chan struct{}), touched: map[uuid.UUID]struct{}{}},
 	}
+	e.initLanes()
 	e.index.init()
 	e.events.init()
 	e.trouble.log = o.Log
@@ -150,31 +152,11 @@ func (e *Evaluator) Run(ctx context.Context) error {
 	if e.o.Series != nil {
 		work.Go(func() { e.follow(ctx) })
 	}
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for ctx.Err() == nil {
-		list, next := e.take(e.o.Now())
-		if len(list) > 0 {
-			e.look(ctx, list)
-			continue
-		}
-		e.settleDoubts(ctx)
-		timer.Reset(next)
-		select {
-		case <-ctx.Done():
-		case <-e.wake:
-		case <-timer.C:
-		}
+	for i := windows + 1; i < lanes; i++ {
+		work.Go(func() { e.work(ctx, &e.lanes[i], func() {}) })
 	}
+	e.work(ctx, &e.lanes[windows], func() { e.settleDoubts(ctx) })
 	return ctx.Err()
-}
-
-// ring makes Run look at what is dirty.
-func (e *Evaluator) ring() {
-	select {
-	case e.wake <- struct{}{}:
-	default:
-	}
 }
 
 // together is how long an alarm that was just made or changed may wait for others, so that

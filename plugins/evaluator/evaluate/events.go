@@ -182,7 +182,7 @@ func (e *Evaluator) caused(a *alarm, event *judge.Event) *looked {
 		now := e.o.Now()
 		a.seen = now.UnixNano()
 		l.seen, l.kept = a.seen, a.kept
-		e.timers.set(a, a.seen+int64(r.Period))
+		e.set(a, a.seen+int64(r.Period))
 		l.outcome = judge.Absent(r, now, true, false, a.state, false)
 		if l.seenOnly = l.outcome == nil && l.seen > l.kept+int64(r.Period)/10; !l.seenOnly && l.outcome == nil {
 			return nil

@@ -49,9 +49,13 @@ func (b *byHand) begin() {
 // look looks at what is to be looked at.
 func (b *byHand) look() int {
 	b.t.Helper()
-	list, _ := b.e.take(b.now)
-	b.e.look(b.t.Context(), list)
-	return len(list)
+	n := 0
+	for i := range b.e.lanes {
+		list, _ := b.e.take(&b.e.lanes[i], b.now)
+		b.e.look(b.t.Context(), list)
+		n += len(list)
+	}
+	return n
 }
 
 // point tells of a point of a series.
@@ -164,6 +168,7 @@ func TestCompositeWithASourceAway(t *testing.T) {
 	either := b.alarmOf("composite", `{"or": [`+unknown+`, `+known+`, `+unknown+`]}`)
 	both := b.alarmOf("composite", `{"and": [`+known+`, `+unknown+`, `+unknown+`]}`)
 	b.begin()
+	b.now = b.now.Add(time.Second) // they have rested
 	b.point(n, b.now, 100)
 	b.look()
 	b.expect("either", either.ID, def.Alerting)
@@ -209,4 +214,59 @@ func TestManyOnOneSeries(t *testing.T) {
 	if count != alarms || w.one != &list[alarms-1] || w.more != nil || w.without(w.one).one != nil {
 		t.Errorf("%d alarms, %+v are left", count, w)
 	}
+}
+
+// slow is a source that answers when it is let.
+type slow struct {
+	sdk.SeriesReader
+	asked, answer chan struct{}
+}
+
+func (s *slow) Compute(ctx context.Context, _ sdk.ComputeQuery) ([]sdk.ComputedSeries, error) {
+	s.asked <- struct{}{}
+	select {
+	case <-s.answer:
+		return nil, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// Thresholds don't wait for a Prometheus that does not answer.
+func TestSlowPrometheus(t *testing.T) {
+	r := newRig(t)
+	n := r.shelf.add("r1", "cpu")
+	a := r.alarm("r1", "")
+	group := r.group("r1")
+	r.alarmOf("prometheus", `{"query": "up", "threshold": 1, "comparison_operator": "gt"}`)
+	s := &slow{asked: make(chan struct{}, 10), answer: make(chan struct{})}
+	r.prometheus = s
+	r.start()
+	<-s.asked
+	r.shelf.put(n, time.Now(), 100)
+	r.awaitState(a.ID, def.Alerting)
+	r.awaitState(group.ID, def.Alerting)
+	close(s.answer)
+}
+
+// Dear alarms rest, however often they are marked.
+func TestDearAlarmsRest(t *testing.T) {
+	b := newByHand(t)
+	n := b.shelf.add("r1", "cpu")
+	a := b.group("r1")
+	b.begin()
+	b.e.mu.Lock()
+	b.e.alarms[a.ID].rest = b.now.Add(time.Second).UnixNano()
+	b.e.mu.Unlock()
+	for range 3 {
+		b.point(n, b.now, 100)
+		if b.look() > 0 {
+			t.Error("it does not rest")
+		}
+	}
+	b.now = b.now.Add(time.Second)
+	if b.look() != 1 || b.look() != 0 {
+		t.Error("it is not looked at once when it has rested")
+	}
+	b.expect("rested", a.ID, def.Alerting)
 }

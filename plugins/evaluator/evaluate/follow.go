@@ -87,9 +87,7 @@ func (e *Evaluator) advance(advance *sdk.Advance, all bool) {
 			e.mark(a)
 		})
 	}
-	if len(e.dirty) > 0 {
-		e.ring()
-	}
+	e.ring()
 }
 
 // poll looks at all alarms by time from now on.

@@ -156,6 +156,8 @@ type rig struct {
 	shelf *shelf
 	store *store.Store
 	e     *Evaluator
+	// prometheus is asked about PromQL, if it is not nil.
+	prometheus sdk.SeriesReader
 }
 
 func newRig(t testing.TB) *rig {
@@ -176,7 +178,7 @@ func newRig(t testing.TB) *rig {
 func (r *rig) start() {
 	r.t.Helper()
 	r.e = New(Options{
-		Store: r.store, Series: r.shelf, Interval: time.Minute, Owed: func([]string) {},
+		Store: r.store, Series: r.shelf, Prometheus: r.prometheus, Interval: time.Minute, Owed: func([]string) {},
 		Owe: func(n *Notice) []*store.Delivery {
 			return []*store.Delivery{{ID: n.ID, Alarm: n.Alarm.ID, Target: "t", Action: "log:", Body: n.Reason, Created: n.At}}
 		},

@@ -85,7 +85,7 @@ func (e *Evaluator) putLoaded(a *store.Alarm) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if _, touched := e.loading.touched[a.ID]; !touched && e.put(a, n) {
-		e.timers.set(n, e.o.Now().UnixNano())
+		e.set(n, e.o.Now().UnixNano())
 	}
 }
 

@@ -34,6 +34,8 @@ type looked struct {
 	// stays.
 	event  *judge.Event
 	record bool
+	// took is how long its expressions took to compute.
+	took time.Duration
 	// tries is how often it was not committed since the alarm had been changed.
 	tries int
 	// seenOnly: nothing is to be written but when what is expected came last.
@@ -70,7 +72,7 @@ func (e *Evaluator) begin(list []*alarm, now time.Time) []*looked {
 			continue
 		}
 		if next, ok := a.within(now); !ok {
-			e.timers.set(a, next)
+			e.set(a, next)
 			continue
 		}
 		l := &looked{alarm: a, state: a.state, status: a.status, repeated: a.repeated, seen: a.seen, kept: a.kept, due: never}
@@ -166,6 +168,10 @@ func (e *Evaluator) judgeAbsence(l *looked, r *def.Absence, now time.Time, repea
 	l.seenOnly = l.outcome == nil && l.seen > l.kept+int64(r.Period)/10
 }
 
+// resting is how many times as long as its expressions took an alarm rests: so one whose data
+// come all the time does not have its storage compute all the time.
+const resting = 10
+
 // end sets timers, and marks those again whose data could not be asked for.
 func (e *Evaluator) end(open []*looked) {
 	e.mu.Lock()
@@ -178,6 +184,9 @@ func (e *Evaluator) end(open []*looked) {
 			l.alarm.failing = 0
 		}
 		due := l.due
+		if l.took > 0 {
+			l.alarm.rest = e.o.Now().Add(min(resting*l.took, e.o.Interval)).UnixNano()
+		}
 		if len(e.ahead) > 0 {
 			due = min(due, e.comes(l.alarm))
 		}
@@ -187,7 +196,7 @@ func (e *Evaluator) end(open []*looked) {
 		if l.place > 0 { // something new is to be looked at
 			due = min(due, l.alarm.due)
 		}
-		e.timers.set(l.alarm, due)
+		e.set(l.alarm, due)
 	}
 }
 

@@ -110,7 +110,7 @@ func TestStatesAreTheModels(t *testing.T) {
 					e = g.stopped(t, func() time.Time { return now })
 				}
 				for {
-					list, _ := e.take(now)
+					list, _ := e.take(&e.lanes[windows], now)
 					if len(list) == 0 {
 						break
 					}
