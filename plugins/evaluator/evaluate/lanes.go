@@ -136,9 +136,9 @@ func (e *Evaluator) clockBack(now int64) {
 	e.following, e.hearing = min(e.following, now), min(e.hearing, now)
 }
 
-// take gives alarms that are to be looked at, or how long to wait for some. Those that data
-// call for come before those whose time has come, but for a quarter: after a start all
-// are due, and a million takes a minute.
+// take gives alarms that are to be looked at, or how long to wait for some. Of those whose
+// time has come it gives few at once: after a start these are all, perhaps a million, and
+// those that data call for are not to wait for them.
 func (e *Evaluator) take(l *lane, now time.Time) (list []*alarm, wait time.Duration) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -146,7 +146,7 @@ func (e *Evaluator) take(l *lane, now time.Time) (list []*alarm, wait time.Durat
 		e.clockBack(t)
 	}
 	e.last = now.UnixNano()
-	for most := max(l.most-len(l.dirty), l.most/4); len(list) < most && len(l.timers.list) > 0 && l.timers.list[0].due <= now.UnixNano(); {
+	for len(list) < l.most/4 && len(l.timers.list) > 0 && l.timers.list[0].due <= now.UnixNano() {
 		if a := heap.Pop(&l.timers).(*alarm); !a.isDirty {
 			list = append(list, a)
 		}
