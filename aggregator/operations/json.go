@@ -56,11 +56,19 @@ func (o *Operation) pairs(n *node) (list [][2]string) {
 	return list
 }
 
-// stored are the series of operands that are several, and nothing but stored series.
+// stored are the series of operands that are several, and nothing but stored series, each
+// once: of two that are the same, one would be lost.
 func (o *Operation) stored(operands []node) (list [][2]string, ok bool) {
+	seen := map[int]bool{}
 	for i := range operands {
 		if operands[i].kind != metric {
 			return nil, false
+		}
+		for _, place := range operands[i].metrics {
+			if seen[place] {
+				return nil, false
+			}
+			seen[place] = true
 		}
 		list = append(list, o.pairs(&operands[i])...)
 	}

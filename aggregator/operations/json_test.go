@@ -13,6 +13,7 @@ func TestMarshalJSON(t *testing.T) {
 		"(aggregate rate:mean (metric (a mean) (b max)))":                          `["aggregate","rate:mean",["metric",["a","mean"],["b","max"]]]`,
 		"(aggregate mean (metric a mean) (metric (b mean) (c max)))":               `["aggregate","mean",["metric",["a","mean"],["b","mean"],["c","max"]]]`,
 		"(aggregate mean (metric a mean) (abs (metric b mean)))":                   `["aggregate","mean",["metric","a","mean"],["abs",["metric","b","mean"]]]`,
+		"(aggregate sum (metric a mean) (metric a mean))":                          `["aggregate","sum",["metric","a","mean"],["metric","a","mean"]]`,
 		"(aggregate mean (aggregate sum (metric a mean)))":                         `["aggregate","mean",["aggregate","sum",["metric","a","mean"]]]`,
 		"(rolling median 3 (metric a mean))":                                       `["rolling","median",3,["metric","a","mean"]]`,
 		"(resample rate:var 1h (metric a mean))":                                   `["resample","rate:var","3600",["metric","a","mean"]]`,

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/nephoscope/nepho/aggregator/policy"
 	"github.com/nephoscope/nepho/aggregator/timetext"
@@ -273,7 +274,7 @@ func FuzzParseText(f *testing.F) {
 	})
 }
 
-// roundTrip checks that an operation is the same after it was written as text.
+// roundTrip checks that an operation is the same after it was written as text, and as lists.
 func roundTrip(t *testing.T, o *Operation, err error) {
 	var fault *Error
 	if err != nil {
@@ -281,6 +282,19 @@ func roundTrip(t *testing.T, o *Operation, err error) {
 			t.Fatalf("error %v of type %T", err, err)
 		}
 		return
+	}
+	if utf8.ValidString(o.String()) { // JSON has no other text
+		lists, err := json.Marshal(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		read, err := Parse(lists)
+		if err != nil {
+			t.Fatalf("%s can't be read: %v", lists, err)
+		}
+		if second, err := json.Marshal(read); err != nil || string(second) != string(lists) {
+			t.Fatalf("%s came back as %s, %v", lists, second, err)
+		}
 	}
 	for _, r := range o.References {
 		for _, word := range []string{r.Metric, r.Aggregation} {

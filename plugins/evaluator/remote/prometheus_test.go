@@ -160,7 +160,11 @@ func FuzzAnswers(f *testing.F) {
 				}
 			}
 		}
-		(&failure{status: 404, body: data}).cause()
+		f := &failure{status: 404, body: data}
+		if text := f.Error(); len(text) > maxTold+100 {
+			t.Errorf("an error of %d bytes", len(text))
+		}
+		f.cause()
 		var p point
 		if p.UnmarshalJSON(data) == nil && p.time < 0 {
 			t.Errorf("%+v", p)
