@@ -25,7 +25,7 @@ import (
 // cloud is the API as a cloud's users see it, by the identities that tokens of Keystone
 // stand for. It makes trusts that are called after their users.
 type cloud struct {
-	t      *testing.T
+	t      testing.TB
 	store  *store.Store
 	server *api.Server
 	trusts []string
@@ -49,7 +49,7 @@ func (c *cloud) Create(_ context.Context, who auth.Identity, _ string) (string, 
 // Delete implements api.Trusts.
 func (*cloud) Delete(context.Context, string) error { return nil }
 
-func newCloud(t *testing.T) *cloud {
+func newCloud(t testing.TB) *cloud {
 	t.Helper()
 	s, err := store.Open(t.Context(), store.Options{URL: filepath.Join(t.TempDir(), "alarms.sqlite")})
 	if err != nil {
