@@ -170,6 +170,16 @@ func TestWhileListing(t *testing.T) {
 	})
 }
 
+// TestQuotaTwice: both databases take the last of two limits.
+func TestQuotaTwice(t *testing.T) {
+	both(t, func(t *testing.T, s *Store) {
+		ok(t, s.SetQuotas(t.Context(), "p", []Quota{{"alarms", 3}, {"alarms", 4}}))
+		if q, err := s.Quotas(t.Context(), "p"); err != nil || !slices.Equal(q, []Quota{{"alarms", 4}}) {
+			t.Errorf("%v, %v", q, err)
+		}
+	})
+}
+
 // BenchmarkPatterns searches among 3,000 alarms with regular expressions.
 func BenchmarkPatterns(b *testing.B) {
 	for _, n := range []int{1, 2, 20} {

@@ -76,11 +76,16 @@ func (s *Store) Quotas(ctx context.Context, project string) (list []Quota, err e
 	return list, err
 }
 
-// SetQuotas sets quotas of a project; others that it has stay.
+// SetQuotas sets quotas of a project; others that it has stay. Of several for one resource the
+// last counts.
 func (s *Store) SetQuotas(ctx context.Context, project string, quotas []Quota) error {
-	var values []any
+	last := map[string]int{} // PostgreSQL refuses to set a row twice in one statement
 	for _, q := range quotas {
-		values = append(values, project, q.Resource, q.Limit)
+		last[q.Resource] = q.Limit
+	}
+	var values []any
+	for resource, limit := range last {
+		values = append(values, project, resource, limit)
 	}
 	return s.change(ctx, func(ctx context.Context, db *database.Session) error {
 		_, err := db.Insert(ctx, "alarm_quota (project, resource, most)", 3, values, "ON CONFLICT (project, resource) DO UPDATE SET most = excluded.most")
