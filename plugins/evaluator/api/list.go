@@ -1,7 +1,9 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -22,8 +24,8 @@ type condition struct{ field, op, value string }
 
 var conditionTypes = []string{"integer", "float", "string", "boolean", "datetime"}
 
-// known are the parameters of lists.
-var known = []string{"q.field", "q.op", "q.value", "q.type", "sort", "limit", "marker"}
+// parameters are those of lists.
+var parameters = []string{"q.field", "q.op", "q.value", "q.type", "sort", "limit", "marker"}
 
 func conditionsOf(r *http.Request) ([]condition, url.Values, error) {
 	values, err := url.ParseQuery(r.URL.RawQuery)
@@ -31,7 +33,7 @@ func conditionsOf(r *http.Request) ([]condition, url.Values, error) {
 		return nil, nil, bad("The query of the URL can't be read: %v", err)
 	}
 	for name := range values {
-		if !slices.Contains(known, name) {
+		if !slices.Contains(parameters, name) {
 			return nil, nil, bad("Unknown argument: \"%s\"", name)
 		}
 	}
@@ -159,18 +161,15 @@ func (s *Server) listAlarms(w http.ResponseWriter, r *http.Request) error {
 
 // writeAlarms answers with alarms.
 func (s *Server) writeAlarms(w http.ResponseWriter, r *http.Request, q store.Query) error {
-	list, err := s.o.Store.Alarms(r.Context(), q)
-	if err == store.ErrNotFound {
+	return known(q, list(s, w, r, func(ctx context.Context, f func([]*store.Alarm) error) error { return s.o.Store.EachAlarm(ctx, q, f) }, answer))
+}
+
+// known is the error of a list whose marker has to be known.
+func known(q store.Query, err error) error {
+	if errors.Is(err, store.ErrNotFound) {
 		return badMarker(q.Marker.String())
 	}
-	if err != nil {
-		return err
-	}
-	answers := make([]def.Object, len(list))
-	for i, a := range list {
-		answers[i] = answer(a)
-	}
-	return write(w, http.StatusOK, answers)
+	return err
 }
 
 // complexQuery is the body of a complex query.
@@ -234,7 +233,9 @@ func (s *Server) queryHistory(w http.ResponseWriter, r *http.Request) error {
 var changeKeys = []string{"event_id", "alarm_id", "on_behalf_of", "project_id", "user_id", "type", "timestamp", "severity"}
 
 func (s *Server) getHistory(w http.ResponseWriter, r *http.Request) error {
-	a, err := s.alarm(r)
+	ctx, cancel := context.WithTimeout(r.Context(), s.o.Web.Timeout)
+	defer cancel()
+	a, err := s.alarm(r.WithContext(ctx))
 	if err != nil {
 		return err
 	}
@@ -324,20 +325,14 @@ func spanOf(conditions []condition) (list []bound, offset time.Duration, err err
 
 // writeChanges answers with lines of history.
 func (s *Server) writeChanges(w http.ResponseWriter, r *http.Request, q store.Query) error {
-	list, err := s.o.Store.Changes(r.Context(), q)
-	if err == store.ErrNotFound {
-		return badMarker(q.Marker.String())
+	return known(q, list(s, w, r, func(ctx context.Context, f func([]*store.Change) error) error { return s.o.Store.EachChange(ctx, q, f) }, line))
+}
+
+// line gives a line of history as Aodh has it.
+func line(c *store.Change) def.Object {
+	return def.Object{
+		{Name: "event_id", Value: c.ID.String()}, {Name: "alarm_id", Value: c.Alarm.String()}, {Name: "type", Value: c.Kind.String()},
+		{Name: "detail", Value: c.Detail}, {Name: "project_id", Value: c.Project}, {Name: "user_id", Value: c.User},
+		{Name: "on_behalf_of", Value: c.OnBehalfOf}, {Name: "timestamp", Value: def.TimeText(c.At)},
 	}
-	if err != nil {
-		return err
-	}
-	answers := make([]def.Object, len(list))
-	for i, c := range list {
-		answers[i] = def.Object{
-			{Name: "event_id", Value: c.ID.String()}, {Name: "alarm_id", Value: c.Alarm.String()}, {Name: "type", Value: c.Kind.String()},
-			{Name: "detail", Value: c.Detail}, {Name: "project_id", Value: c.Project}, {Name: "user_id", Value: c.User},
-			{Name: "on_behalf_of", Value: c.OnBehalfOf}, {Name: "timestamp", Value: def.TimeText(c.At)},
-		}
-	}
-	return write(w, http.StatusOK, answers)
 }

@@ -107,8 +107,8 @@ func (s *Server) getDeliveries(w http.ResponseWriter, r *http.Request) error {
 	dead, _ := def.Truth(q.Get("dead"))
 	var err error
 	if text := q.Get("limit"); text != "" {
-		if limit, err = strconv.Atoi(text); err != nil || limit <= 0 {
-			return bad("Invalid input for field/attribute limit. Value: '%s'. it should be a positive integer.", text)
+		if limit, err = strconv.Atoi(text); err != nil || limit <= 0 || limit > maxDeliveries {
+			return bad("Invalid input for field/attribute limit. Value: '%s'. it should be a positive integer of at most %d.", text, maxDeliveries)
 		}
 	}
 	if text := q.Get("marker"); text != "" {
@@ -116,7 +116,7 @@ func (s *Server) getDeliveries(w http.ResponseWriter, r *http.Request) error {
 			return badMarker(text)
 		}
 	}
-	list, err := s.o.Store.Deliveries(r.Context(), project, dead, after, min(limit, maxDeliveries))
+	list, err := s.o.Store.Deliveries(r.Context(), project, dead, after, limit)
 	if err != nil {
 		return err
 	}

@@ -80,16 +80,16 @@ func New(o Options) *Server {
 	s.site.Handle("GET /{$}", s.getVersions, web.Public)
 	s.site.Handle("GET /healthcheck", func(http.ResponseWriter, *http.Request) error { return nil }, web.Public)
 	s.site.Handle("GET /v2/capabilities", s.getCapabilities, web.Public)
-	s.handle("GET /v2/alarms", s.listAlarms)
+	s.handle("GET /v2/alarms", s.listAlarms, web.Unlimited)
 	s.handle("POST /v2/alarms", s.postAlarm)
 	s.handle("GET /v2/alarms/{id}", s.getAlarm)
 	s.handle("PUT /v2/alarms/{id}", s.putAlarm)
 	s.handle("DELETE /v2/alarms/{id}", s.deleteAlarm)
 	s.handle("GET /v2/alarms/{id}/state", s.getState)
 	s.handle("PUT /v2/alarms/{id}/state", s.putState)
-	s.handle("GET /v2/alarms/{id}/history", s.getHistory)
-	s.handle("POST /v2/query/alarms", s.queryAlarms)
-	s.handle("POST /v2/query/alarms/history", s.queryHistory)
+	s.handle("GET /v2/alarms/{id}/history", s.getHistory, web.Unlimited)
+	s.handle("POST /v2/query/alarms", s.queryAlarms, web.Unlimited)
+	s.handle("POST /v2/query/alarms/history", s.queryHistory, web.Unlimited)
 	s.handle("GET /v2/quotas", s.getQuotas)
 	s.handle("POST /v2/quotas", s.postQuotas)
 	s.handle("DELETE /v2/quotas/{project}", s.deleteQuotas)
@@ -101,13 +101,13 @@ func New(o Options) *Server {
 
 // handle answers a request of those who are somebody: who has a token of Keystone without
 // a project may not see what belongs to none.
-func (s *Server) handle(pattern string, h func(http.ResponseWriter, *http.Request) error) {
+func (s *Server) handle(pattern string, h web.Handler, options ...web.Option) {
 	s.site.Handle(pattern, func(w http.ResponseWriter, r *http.Request) error {
 		if who := askerOf(r); who.Tenant && who.Project == "" && !who.admin {
 			return errForbidden
 		}
 		return h(w, r)
-	})
+	}, options...)
 }
 
 // ServeHTTP implements [http.Handler].

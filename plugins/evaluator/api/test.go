@@ -1,18 +1,31 @@
 package api
 
 import (
+	"errors"
+	"math"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	def "github.com/nephoscope/nepho/plugins/evaluator/definition"
+	"github.com/nephoscope/nepho/plugins/evaluator/evaluate"
 	"github.com/nephoscope/nepho/plugins/evaluator/filter"
 )
 
 // postTest answers what the alarm in the body would have made of past data that
 // the asker may see. Nothing is stored.
 func (s *Server) postTest(w http.ResponseWriter, r *http.Request) error {
-	p, err := s.read(w, r)
+	body, err := s.site.Body(w, r, "application/json")
 	if err != nil {
+		return err
+	}
+	p, err := def.Read(body)
+	if err != nil {
+		return err
+	}
+	// Its actions are not done, so that it does not matter whether they can be, or who may have them.
+	if err := CheckRule(p.Rule); err != nil {
 		return err
 	}
 	who := askerOf(r)
@@ -30,23 +43,58 @@ func (s *Server) postTest(w http.ResponseWriter, r *http.Request) error {
 		return bad("start must be before stop")
 	}
 	replayed, err := s.o.Evaluator.Replay(r.Context(), &p.Alarm, from, to)
-	if err != nil {
-		return bad("%v", err)
+	switch {
+	case err == nil:
+		return s.writeReplayed(w, r, replayed)
+	case r.Context().Err() != nil:
+		return r.Context().Err()
+	case errors.As(err, new(*def.InputError)):
+		return err
 	}
-	steps := make([]def.Object, len(replayed.Steps))
-	for i, step := range replayed.Steps {
+	return refuse(http.StatusServiceUnavailable, "The storage gives no past data: %v", err)
+}
+
+// writeReplayed answers with what would have been. Each change has a whole rule for a reason,
+// so the answer may be long.
+func (s *Server) writeReplayed(w http.ResponseWriter, r *http.Request, replayed *evaluate.Replayed) error {
+	p := &pieces{s: s, w: w}
+	before := `{"steps": [`
+	add := func(o def.Object) error {
+		err := p.add(before, o)
+		before = ", "
+		return errors.Join(err, r.Context().Err())
+	}
+	for _, step := range replayed.Steps {
 		values := make([]any, len(step.Values))
-		for j, v := range step.Values {
-			values[j] = v
+		for i, v := range step.Values {
+			values[i] = finite(v)
 		}
-		steps[i] = def.Object{{Name: "at", Value: def.TimeText(step.At)}, {Name: "state", Value: step.State.String()}, {Name: "values", Value: values}}
+		if err := add(def.Object{{Name: "at", Value: def.TimeText(step.At)}, {Name: "state", Value: step.State.String()}, {Name: "values", Value: values}}); err != nil {
+			return p.end("", err)
+		}
 	}
-	transitions := make([]def.Object, len(replayed.Transitions))
-	for i, t := range replayed.Transitions {
-		transitions[i] = def.Object{
+	before = strings.TrimPrefix(before, ", ") + `], "transitions": [`
+	for _, t := range replayed.Transitions {
+		data := slices.Clone(t.Data)
+		for i := range data {
+			data[i].Value = finite(data[i].Value)
+		}
+		err := add(def.Object{
 			{Name: "at", Value: def.TimeText(t.At)}, {Name: "previous", Value: t.Previous.String()}, {Name: "current", Value: t.State.String()},
-			{Name: "reason", Value: t.Reason}, {Name: "reason_data", Value: t.Data},
+			{Name: "reason", Value: t.Reason}, {Name: "reason_data", Value: data},
+		})
+		if err != nil {
+			return p.end("", err)
 		}
 	}
-	return write(w, http.StatusOK, def.Object{{Name: "steps", Value: steps}, {Name: "transitions", Value: transitions}})
+	return p.end(strings.TrimPrefix(before, ", ")+"]}", nil)
+}
+
+// finite is a value, or nil in place of a number that JSON does not have: NaN, also where there
+// is none, and infinities.
+func finite(value any) any {
+	if v, ok := value.(float64); ok && (math.IsNaN(v) || math.IsInf(v, 0)) {
+		return nil
+	}
+	return value
 }
