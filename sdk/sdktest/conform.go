@@ -156,7 +156,7 @@ func endsCalls(t *testing.T, p *Plugin, kind sdk.Kind) {
 		call(ctx)
 		cancel()
 		for end := time.Now().Add(time.Second); ; time.Sleep(10 * time.Millisecond) {
-			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 			err := call(ctx)
 			cancel()
 			if status.Code(err) != codes.Aborted {
@@ -173,7 +173,7 @@ func endsCalls(t *testing.T, p *Plugin, kind sdk.Kind) {
 // longer.
 func tellsOfItself(t *testing.T, p *Plugin, d *wire.Description) {
 	if err := figure.Declare(d.Name, d.Own).Err(); err != nil {
-		t.Error(err)
+		t.Fatal(err)
 	}
 	for range 3 {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*figure.Timeout)
