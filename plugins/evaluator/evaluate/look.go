@@ -172,6 +172,9 @@ func (e *Evaluator) judgeAbsence(l *looked, r *def.Absence, now time.Time, repea
 // come all the time does not have its storage compute all the time.
 const resting = 10
 
+// shortest is the least time between two looks that nothing calls for.
+const shortest = 100 * time.Millisecond
+
 // end sets timers, and marks those again whose data could not be asked for.
 func (e *Evaluator) end(open []*looked) {
 	e.mu.Lock()
@@ -193,6 +196,8 @@ func (e *Evaluator) end(open []*looked) {
 		if e.polling && len(l.leaves) > 0 {
 			due = min(due, e.o.Now().Add(e.o.Interval).UnixNano())
 		}
+		// A storage that answers with windows of long ago is not asked without a pause.
+		due = max(due, e.o.Now().Add(shortest).UnixNano())
 		if l.place > 0 { // something new is to be looked at
 			due = min(due, l.alarm.due)
 		}
