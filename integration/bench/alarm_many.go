@@ -108,6 +108,7 @@ const pager = "http://127.0.0.1:9/pager"
 func makeMany(b *bench, tb parts.TB, a *integration.Agent, alarms *alarmServer, resources []string) {
 	tb.Helper()
 	const tenth = manyMade / 10
+	start := agentUsage(tb, a)
 	for part := range 10 {
 		before, begun := agentUsage(tb, a), time.Now()
 		shared(tenth, func(i int) {
@@ -123,6 +124,7 @@ func makeMany(b *bench, tb parts.TB, a *integration.Agent, alarms *alarmServer, 
 			b.report("alarms created, 16 clients, the "+name+" 10,000 of 100,000", "1/s", goal{must: 2000}, []float64{rate})
 		}
 	}
+	b.report("alarms created, all processes", "1/CPU-s", goal{}, []float64{manyMade / agentUsage(tb, a).since(start).total().Seconds()})
 }
 
 // shared has the clients do something n times.
