@@ -72,13 +72,17 @@ func (a *App) alarmList(flags *flag.FlagSet, args []string) int {
 	if !ok {
 		return exitFailed
 	}
-	query := map[string]any{"limit": *limit, "orderby": `[{"name": "asc"}]`}
+	query := map[string]any{"limit": *limit + 1, "orderby": `[{"name": "asc"}]`}
 	if *state != "" {
 		query["filter"] = fmt.Sprintf(`{"=": {"state": %s}}`, quote(*state))
 	}
 	var list []json.RawMessage
 	if _, _, err := c.do(http.MethodPost, "/v2/query/alarms", nil, query, &list); err != nil {
 		return c.fail(err)
+	}
+	if len(list) > *limit {
+		list = list[:*limit]
+		fmt.Fprintf(a.Stderr, "These are the first %d by name; --limit shows more.\n", *limit)
 	}
 	return table(c, list, f.json, "ID\tNAME\tTYPE\tSTATE\tSINCE\tSEVERITY\tENABLED", func(m alarmJSON) []string {
 		return []string{m.ID, m.Name, m.Type, m.State, m.Since, m.Severity, fmt.Sprint(m.Enabled)}
@@ -192,9 +196,10 @@ func (a *App) alarmHistory(flags *flag.FlagSet, args []string) int {
 // tested is the answer to a test.
 type tested struct {
 	Steps []struct {
-		At     string
-		State  string
-		Values []float64
+		At    string
+		State string
+		// Values are those of the rule's leaves, nil where there is no number.
+		Values []*float64
 	}
 	Transitions []struct{ At, Previous, Current, Reason string }
 }
@@ -251,7 +256,7 @@ func (c *client) alarmOrFile(name string) (json.RawMessage, error) {
 	return data, nil
 }
 
-// plot draws the first values of all steps, and below them the states.
+// plot draws the values of the rule's first leaf, and below them the states.
 func (a *App) plot(t *tested, width int) {
 	if len(t.Steps) == 0 {
 		return
@@ -263,8 +268,8 @@ func (a *App) plot(t *tested, width int) {
 		values[i], states[i] = math.NaN(), '.'
 		// Of the steps of a column the worst state and the last value are drawn.
 		for _, step := range t.Steps[i*len(t.Steps)/width : (i+1)*len(t.Steps)/width] {
-			if len(step.Values) > 0 {
-				values[i], any = step.Values[0], true
+			if len(step.Values) > 0 && step.Values[0] != nil {
+				values[i], any = *step.Values[0], true
 			}
 			switch {
 			case step.State == "alarm":
