@@ -207,7 +207,7 @@ func holdMany(b *bench, tb parts.TB, metrics *store, alarms *alarmServer, resour
 	actions := fmt.Sprintf("[%q]", told.url)
 	alarms.makeOne(tb, "among a million", fmt.Sprint("m", perResource-1), resources[len(resources)-1], actions, actions)
 	wait := told.next(tb, func() { metrics.post(tb, pointOf(last, 1e6)) })
-	b.report("point accepted to webhook told, while a million alarms are due", "ms", goal{must: 1000}, []float64{ms(wait)})
+	b.report("point accepted to webhook told, while a million alarms are due", "ms", goal{}, []float64{ms(wait)})
 	b.await(tb, 250*time.Millisecond, 10*time.Minute, "a look at all alarms", func() bool {
 		return ownFigure(tb, a, "evaluations_total") >= manyHeld && ownFigure(tb, a, "alarms_waiting") == 0
 	})

@@ -19,19 +19,19 @@ type alarm struct {
 	rule      def.Rule
 	scope     *sdk.Scope // shared by all of an owner
 	schedules []*def.Schedule
-	repeat    bool
-	lane      uint8
 	matcher   *judge.Matcher // of event rules
 	waits     waiting        // where it is in the index of events
 	leaves    []leaf
 	began     int64 // absence: when waiting began
+	repeat    bool  // small fields are side by side: there may be a million of these
+	lane      uint8
 
 	// These are guarded by the evaluator's mutex.
 	state    def.State
-	status   int64 // its version
-	gone     bool  // replaced or deleted
+	gone     bool // replaced or deleted
 	isDirty  bool
 	place    int32 // in timers, from 1 on; 0: in none
+	status   int64 // the status' version
 	due      int64 // when a timer has it looked at
 	repeated int64 // when its actions were last done
 	seen     int64 // absence: when what is expected came last
