@@ -21,6 +21,8 @@ type finder struct {
 	reading []*candidate
 	broken  []brokenChunk
 	rest    *Key // where to go on, if not all chunks were looked at that may have something
+
+	low, high int64 // see around
 }
 
 // match is an event that is looked for.
@@ -57,7 +59,13 @@ const (
 const maxLooks = 64
 
 // search fills found, and rest.
-func (f *finder) search(ctx context.Context) error {
+func (f *finder) search(ctx context.Context) (err error) {
+	f.low, f.high = math.MinInt64, math.MaxInt64
+	if f.From > math.MinInt64 || f.To < math.MaxInt64 {
+		if f.low, f.high, err = around(ctx, f.session, f.From, f.To); err != nil {
+			return err
+		}
+	}
 	var last *stored
 	looks := 0
 	size := firstPage
@@ -132,20 +140,20 @@ func (f *finder) stop(c *stored) bool {
 // page gives the next chunks that may have what is looked for, in the order of time,
 // with a part of each.
 func (f *finder) page(ctx context.Context, last *stored, size int) ([]candidate, error) {
-	by, direction, after := "first", "ASC", ">"
+	by, direction, after, bound := "first", "ASC", ">", f.low
 	place := func(c *stored) int64 { return c.first }
 	if f.Order.TimeDescends && !f.Order.ByID {
-		by, direction, after = "last", "DESC", "<"
+		by, direction, after, bound = "last", "DESC", "<", f.high
 		place = func(c *stored) int64 { return c.last }
 	}
 	query := "SELECT " + storedColumns + `, p.data FROM event_chunk c
 LEFT JOIN event_part p ON p.chunk = c.id AND p.number = CASE WHEN c.packed = 0 THEN CAST(? AS BIGINT) WHEN c.bytes <= ? THEN 0 END
-WHERE c.last >= ? AND c.first <= ?`
+WHERE c.last >= ? AND c.first <= ? AND c.` + by + " " + after + "= ?"
 	part := f.FilterPart()
 	if part == 0 {
 		part = math.MaxInt64 // none
 	}
-	args := []any{part, pagePart, f.From, f.To}
+	args := []any{part, pagePart, f.From, f.To, bound}
 	if last != nil {
 		query += " AND (c." + by + ", c.id) " + after + " (?, ?)"
 		args = append(args, place(last), last.id)

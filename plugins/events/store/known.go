@@ -63,11 +63,22 @@ func (k *known) drop(chunk int64) {
 	delete(k.ids, chunk)
 }
 
+// overlapping finds the chunks that have something of a span of time: first those that end
+// in it or on its last day. Their ends find them, since most chunks are older.
+var overlapping = func() string {
+	query := "SELECT " + storedColumns + " FROM event_chunk c WHERE c.last >= ? AND c.last <= ? AND +c.first <= ?"
+	for _, where := range odd {
+		query += " UNION ALL SELECT " + storedColumns + " FROM event_chunk c WHERE " + where + " AND c.last > ? AND c.first <= ?"
+	}
+	return query
+}()
+
 // there gives the places of those sorted events that are stored already.
 func (s *Store) there(ctx context.Context, w *database.Session, events []sdk.Event) (map[int]bool, error) {
 	var overlap []stored
-	rows, err := w.Query(ctx, "SELECT "+storedColumns+" FROM event_chunk c WHERE c.last >= ? AND +c.first <= ?", // most chunks are of before
-		events[0].Generated.UnixNano(), events[len(events)-1].Generated.UnixNano())
+	from, to := events[0].Generated.UnixNano(), events[len(events)-1].Generated.UnixNano()
+	_, midnight := midnights(from, to)
+	rows, err := w.Query(ctx, overlapping, from, midnight, to, midnight, to, midnight, to)
 	err = database.Each(rows, err, func(rows *sql.Rows) error {
 		var c stored
 		err := rows.Scan(c.scan()...)
