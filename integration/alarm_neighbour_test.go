@@ -15,7 +15,10 @@ func TestAlarmsAboutNeighbour(t *testing.T) {
 	address := fmt.Sprintf("127.0.0.1:%d", parts.FreePort(t))
 	there := StartAgent(t, fmt.Sprintf("[[storage.aggregator]]\npath = '${DIR}/aggregator'\nlisten = '%s'\nauth = 'basic'\nbasic = { users = { admin = 'secret', guest = 'guess' } }\n", address))
 	hook := newWebhook(t, 0)
-	a := remoteAgent(t, "http://admin:secret@"+address, "1h", fmt.Sprintf("gnocchi = { url = 'http://%s', password = 'secret' }\n", address))
+	a := remoteAgent(t, "http://admin:secret@"+address, "1h", fmt.Sprintf("gnocchi = { url = 'http://%[1]s', password = 'secret' }\n[[alarm.evaluator]]\nname = 'wrong'\nlisten = ''\ngnocchi = { url = 'http://%[1]s', password = 'guess' }\n", address))
+	if said := a.AwaitLog("following the storage fails.*answers 401: "); !strings.Contains(said, "instance=wrong") || !strings.Contains(said, "; set who asks in the options") {
+		t.Errorf("the log has %s", said)
+	}
 	a.policy(t)
 	hooks := fmt.Sprintf(`, "ok_actions": [%[1]q], "alarm_actions": [%[1]q], "insufficient_data_actions": [%[1]q]`, hook.URL)
 	windows := over50 + `, "granularity": 86400, "evaluation_periods": 1`
