@@ -210,7 +210,7 @@ publishers = ['events', 'second']
 	}
 	big := a.alarm(t, rule("big", "event", `{"event_type": "compute.instance.*", "query": [{"field": "traits.vcpus", "type": "integer", "op": "ge", "value": "5"}]}`, of("p")))
 	foreign := a.alarm(t, rule("foreign", "event", `{"event_type": "compute.instance.*"}`, of("q")))
-	follows := other.alarm(t, rule("follows", "event", `{"event_type": "alarm.state_transition", "query": [{"field": "traits.alarm_id", "value": "`+big+`"}, {"field": "traits.state", "value": "alarm"}]}`, of("p")))
+	follows := other.alarm(t, rule("follows", "event", `{"event_type": "alarm.state_transition", "query": [{"field": "traits.alarm_id", "value": "`+big+`"}, {"field": "traits.name", "value": "big"}, {"field": "traits.state", "value": "alarm"}]}`, of("p")))
 	missing := a.alarm(t, rule("missing", "absence", `{"event_type": "compute.instance.create.end", "period": 2}`, of("p")))
 	a.awaitState(t, missing, "alarm")
 	publish(1)
