@@ -125,8 +125,15 @@ func each[T any](ctx context.Context, s *Store, t *table, q Query, scan func(*sq
 			rows, err := db.QueryOnce(ctx, "SELECT "+t.columns+" FROM "+t.name+" WHERE "+c.text.String()+order, c.args...)
 			return database.Each(rows, err, func(rows *sql.Rows) error {
 				row, err := scan(rows)
-				list = append(list, row)
-				return err
+				switch {
+				case err == nil:
+					list = append(list, row)
+				case ctx.Err() != nil:
+					return err
+				default:
+					s.o.Log.Error("a row of "+t.name+" can't be read and is not listed", "error", err)
+				}
+				return nil
 			})
 		})
 		if err == nil && len(list) > 0 {

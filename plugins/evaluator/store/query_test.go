@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/nephoscope/nepho/aggregator/database"
 	def "github.com/nephoscope/nepho/plugins/evaluator/definition"
 	"github.com/nephoscope/nepho/plugins/evaluator/filter"
 )
@@ -166,6 +168,21 @@ func TestWhileListing(t *testing.T) {
 		rest, err := s.Alarms(ctx, Query{Marker: first[page].ID, Order: []filter.Order{{Field: "alarm_id"}}})
 		if err != nil || len(first) != page+1 || len(first)+len(rest) != len(alarms) || first[page].ID.String() >= rest[0].ID.String() {
 			t.Errorf("%d and %d, %v", len(first), len(rest), err)
+		}
+	})
+}
+
+// TestDamagedAlarm: one that can't be read keeps nobody from listing the others.
+func TestDamagedAlarm(t *testing.T) {
+	both(t, func(t *testing.T, s *Store) {
+		alarms := named(t, s, 3)
+		ok(t, s.change(t.Context(), func(ctx context.Context, db *database.Session) error {
+			_, err := db.Exec(ctx, "UPDATE alarm SET rule = ? WHERE id = ?", "{", db.UUID(alarms[1].ID))
+			return err
+		}))
+		found, err := s.Alarms(t.Context(), Query{})
+		if err != nil || !slices.Equal(names(found), []string{"n2", "n0"}) {
+			t.Errorf("%v, %v", names(found), err)
 		}
 	})
 }
