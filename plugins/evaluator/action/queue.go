@@ -115,6 +115,7 @@ type worker struct {
 	// unnoted are deliveries that are over, which could not be written down yet. They are
 	// not done again meanwhile: while a disk is full nobody is to be called each second.
 	unnoted []int64
+	told    bool // the log was
 	// failing is since when it takes nothing; zero: it does.
 	failing time.Time
 }
@@ -270,11 +271,15 @@ func (q *Queue) note(ctx context.Context, w *worker) bool {
 	}
 	err := q.o.Store.Delivered(context.WithoutCancel(ctx), w.unnoted...)
 	if err == nil {
-		w.unnoted = nil
+		w.unnoted, w.told = nil, false
 		return true
 	}
-	q.o.Log.Warn("deliveries were done, but that could not be noted; it is tried again", "target", w.target, "deliveries", len(w.unnoted), "error", err)
-	await(ctx, w.retry, q.o.Longest)
+	if !w.told {
+		w.told = true
+		q.o.Log.Warn("deliveries were done, but that could not be noted; it is tried again", "target", w.target, "deliveries", len(w.unnoted), "error", err)
+	}
+	// Only the database is asked, and what has become owed meanwhile waits for it.
+	await(ctx, w.retry, min(time.Second, q.o.Longest))
 	return false
 }
 
