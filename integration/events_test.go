@@ -45,6 +45,12 @@ func TestShippedEvents(t *testing.T) {
 	broker := parts.RabbitMQ(t, parts.RabbitMQOptions{})
 	listen := fmt.Sprintf("127.0.0.1:%d", parts.FreePort(t))
 	a := shipped(t, "events.toml", broker, &parts.InfluxServer{}, "[[storage.events]]\n", "[[storage.events]]\nlisten = '"+listen+"'\n")
+	Eventually(t, "the exchange is there", func() error {
+		if !strings.Contains(string(broker.API("GET", "/api/exchanges", nil)), `"name":"ceilometer"`) {
+			return errNot
+		}
+		return nil
+	})
 	publish := func(message string) {
 		t.Helper()
 		Eventually(t, "the message is routed", func() error {
