@@ -7,6 +7,7 @@ import (
 	"iter"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/nephoscope/nepho/plugins/evaluator/action"
 	"github.com/nephoscope/nepho/plugins/evaluator/store"
@@ -47,6 +48,20 @@ func (h *hostHandle) set(host sdk.Host) {
 		return
 	}
 	h.host.Store(&host)
+}
+
+// await gives the host, which after a start lets the plugin watch in a moment.
+func (h *hostHandle) await(ctx context.Context) (*sdk.Host, error) {
+	for {
+		if host := h.host.Load(); host != nil {
+			return host, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errNoHost
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
 
 var errNoHost = errors.New("the host does not listen at present")
@@ -97,13 +112,12 @@ func (h *hostHandle) Compute(ctx context.Context, q sdk.ComputeQuery) ([]sdk.Com
 
 // Give implements action.Pipelines.
 func (h *hostHandle) Give(ctx context.Context, list []*store.Delivery) error {
-	host := h.host.Load()
-	if host == nil {
-		return errNoHost
+	host, err := h.await(ctx)
+	if err != nil {
+		return err
 	}
 	events := make([]*sdk.Event, len(list))
 	for i, d := range list {
-		var err error
 		if events[i], err = eventOf(d); err != nil {
 			return &action.Refused{Reason: err.Error()}
 		}
