@@ -132,9 +132,10 @@ func (e *evaluator) stamp() string {
 const rescan = 5 * time.Second
 
 // followRules looks at the folder at each tick, and takes changes of it over, until ctx ends.
-// done is the stamp of what was taken over before.
+// done is the stamp of what was taken over before. What changes from tick to tick may be
+// half written: a file that is empty for a moment must not delete alarms.
 func (e *evaluator) followRules(ctx context.Context, tick <-chan time.Time, done string) {
-	told := ""
+	told, seen := "", done
 	for {
 		select {
 		case <-ctx.Done():
@@ -142,6 +143,10 @@ func (e *evaluator) followRules(ctx context.Context, tick <-chan time.Time, done
 		case <-tick:
 		}
 		now := e.stamp()
+		if now != seen {
+			seen = now
+			continue
+		}
 		if now == done {
 			told = ""
 			continue
