@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"path/filepath"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,15 +37,9 @@ type evaluator struct {
 	end  context.CancelFunc
 }
 
-// gcPercent is how much garbage, in percent of what is in use, waits for the next
-// collection. A million alarms are some 500 MB that stay: with the usual 100 % as much
-// again could be garbage.
-const gcPercent = 50
-
 // Start implements sdk.Starter. Its order is that in which the parts need each other;
 // when one fails, those before it are closed again.
 func (e *evaluator) Start(ctx context.Context, env sdk.Env) (err error) {
-	debug.SetGCPercent(gcPercent)
 	if e.log = env.Log; e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
 	}

@@ -32,9 +32,13 @@ func (l *loading) touch(id uuid.UUID) {
 // of one series each: 500 to 600 stay. Hardly any takes less.
 const alarmBytes = 800
 
-// worthFreeing is from how many alarms on garbage of their loading is worth to be given back at
-// once.
-const worthFreeing = 10_000
+// From manyAlarms on memory counts more than time: garbage of gcPercent of what is in use
+// waits for the next collection. A million alarms are some 600 MB that stay: with the usual
+// 100 % as much again could be garbage.
+const (
+	manyAlarms = 100_000
+	gcPercent  = 50
+)
 
 // load takes over all alarms of the store. It may be called again if it fails.
 func (e *Evaluator) load(ctx context.Context) error {
@@ -50,6 +54,10 @@ func (e *Evaluator) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if n >= manyAlarms {
+		debug.SetGCPercent(gcPercent)
+		defer debug.FreeOSMemory()
+	}
 	begun := time.Now()
 	if err := e.o.Store.Load(ctx, e.putLoaded); err != nil {
 		return fmt.Errorf("cannot read the alarms: %w", err)
@@ -59,9 +67,6 @@ func (e *Evaluator) load(ctx context.Context) error {
 	n = len(e.alarms)
 	e.mu.Unlock()
 	close(e.loading.done)
-	if n >= worthFreeing {
-		debug.FreeOSMemory()
-	}
 	e.o.Log.Info("alarms: all are read", "alarms", strconv.Itoa(n), "took", time.Since(begun).Round(time.Millisecond).String())
 	return nil
 }
