@@ -183,7 +183,8 @@ func TestAlarmsAboutGnocchi(t *testing.T) {
 	for _, l := range patient.transitions(t, steady) {
 		states = append(states, l.state())
 	}
-	if !slices.Equal(states, []string{"alarm", "ok"}) {
+	// It may have gone to ok by itself before it was changed to be looked at.
+	if states = slices.Compact(states); !slices.Equal(states, []string{"alarm", "ok"}) {
 		t.Errorf("who is patient went to %q", states)
 	}
 	failed, worked := map[string]int{}, map[string]int{}

@@ -129,8 +129,10 @@ func (s *server) unreached(err error) error {
 		advice = "; set ca to the PEM file of who vouches for its certificate"
 	case errors.Is(err, context.DeadlineExceeded):
 		advice = "; if it is that slow, give it a longer timeout"
-	case errors.As(err, &op) && op.Op != "dial" && strings.HasPrefix(s.base, "https:"):
-		// An alert of TLS, if the end of the connection does not come before it.
+	case errors.Is(err, context.Canceled), errors.As(err, &op) && op.Op == "dial":
+	case strings.HasPrefix(s.base, "https:"):
+		// An alert of TLS, or whatever else a connection that ends at once becomes: a
+		// certificate is asked for after the client is done with the handshake.
 		advice = "; if it wants a client certificate, set cert and key"
 	}
 	return fmt.Errorf("cannot ask %s at %s: %w%s", s.name, s.base, err, advice)
