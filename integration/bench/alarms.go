@@ -41,7 +41,7 @@ func alarms(b *bench, tb parts.TB) {
 		cycles := func(n int) {
 			for i := range n {
 				s.post(tb, pointOfEach(s.ids[1:], 10))
-				s.post(tb, pointOf(s.ids[0], 200*float64(i%2))) // the mean is above 90 or not
+				s.post(tb, pointOf(s.ids[0], 100*float64(i%2))) // a mean of 50, which is far from 90
 			}
 		}
 		before := s.cpu()
