@@ -241,13 +241,7 @@ func (e *Evaluator) computeAll(ctx context.Context, list []*looked, now time.Tim
 	for range min(computed, len(list)) {
 		work.Go(func() {
 			for l := range queue {
-				began := time.Now()
-				for i := range l.leaves {
-					if _, single := l.leaves[i].series(); !single && l.answers[i].none == "" {
-						e.compute(ctx, place{l, i}, now)
-					}
-				}
-				l.took = time.Since(began)
+				e.computeOne(ctx, l, now)
 			}
 		})
 	}
@@ -256,6 +250,18 @@ func (e *Evaluator) computeAll(ctx context.Context, list []*looked, now time.Tim
 	}
 	close(queue)
 	work.Wait()
+}
+
+// computeOne computes all expressions of an alarm.
+func (e *Evaluator) computeOne(ctx context.Context, l *looked, now time.Time) {
+	defer e.survive(l, now)
+	began := time.Now()
+	for i := range l.leaves {
+		if _, single := l.leaves[i].series(); !single && l.answers[i].none == "" {
+			e.compute(ctx, place{l, i}, now)
+		}
+	}
+	l.took = time.Since(began)
 }
 
 // expression is the question that gives the data of a leaf which is no single series,

@@ -3,6 +3,8 @@ package evaluate
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -269,4 +271,44 @@ func TestDearAlarmsRest(t *testing.T) {
 		t.Error("it is not looked at once when it has rested")
 	}
 	b.expect("rested", a.ID, def.Alerting)
+}
+
+// broken is a rule that nobody can judge.
+type broken struct{ def.Rule }
+
+// One alarm that can't be evaluated ends nothing but its own evaluation, and is not looked at
+// all the time.
+func TestOneBrokenAlarm(t *testing.T) {
+	b := newByHand(t)
+	var log strings.Builder
+	n := b.shelf.add("r1", "cpu")
+	good, group, bad := b.alarm("r1", ""), b.group("r1"), b.alarm("r1", "")
+	b.begin()
+	b.e.o.Log = slog.New(slog.NewTextHandler(&log, nil))
+	b.e.mu.Lock()
+	a := b.e.alarms[bad.ID]
+	a.rule, a.leaves, a.lane, a.schedules = broken{}, []leaf{{rule: broken{}}}, expressions, []*def.Schedule{nil}
+	b.e.mu.Unlock()
+	for _, schedules := range [][]*def.Schedule{{nil}, nil} {
+		b.e.mu.Lock()
+		a.schedules = schedules
+		b.e.mark(a)
+		b.e.mu.Unlock()
+		b.now = b.now.Add(time.Second)
+		b.point(n, b.now, 100)
+		b.look()
+		b.point(n, b.now, 100)
+		b.look()
+	}
+	b.expect("good", good.ID, def.Alerting)
+	b.expect("group", group.ID, def.Alerting)
+	b.expect("bad", bad.ID, def.InsufficientData)
+	if n := strings.Count(log.String(), "BUG: an alarm can't be evaluated"); n < 2 {
+		t.Errorf("the log tells %d times of it: %s", n, log.String())
+	}
+	b.e.mu.Lock()
+	defer b.e.mu.Unlock()
+	if a.due < b.now.Add(4*time.Second).UnixNano() {
+		t.Errorf("it is looked at %v later", time.Duration(a.due-b.now.UnixNano()))
+	}
 }

@@ -2,6 +2,9 @@ package evaluate
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/google/uuid"
@@ -64,15 +67,23 @@ func (e *Evaluator) look(ctx context.Context, list []*alarm) {
 
 // begin notes what alarms are, and leaves out those whose time constraints don't hold.
 func (e *Evaluator) begin(list []*alarm, now time.Time) []*looked {
+	type opening struct {
+		next int64
+		ok   bool
+	}
+	openings := make([]opening, len(list))
+	for i, a := range list { // without the mutex: to find when a constraint begins takes a while
+		openings[i].next, openings[i].ok = e.within(a, now)
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	open := make([]*looked, 0, len(list))
-	for _, a := range list {
+	for i, a := range list {
 		if a.gone {
 			continue
 		}
-		if next, ok := a.within(now); !ok {
-			e.set(a, next)
+		if !openings[i].ok {
+			e.set(a, openings[i].next)
 			continue
 		}
 		l := &looked{alarm: a, state: a.state, status: a.status, repeated: a.repeated, seen: a.seen, kept: a.kept, due: never}
@@ -88,7 +99,13 @@ func (e *Evaluator) begin(list []*alarm, now time.Time) []*looked {
 
 // within reports whether one of the alarm's time constraints holds, or when one does
 // next.
-func (a *alarm) within(now time.Time) (next int64, ok bool) {
+func (e *Evaluator) within(a *alarm, now time.Time) (next int64, ok bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			e.bug(a, p)
+			next, ok = now.Add(e.o.Interval).UnixNano(), false
+		}
+	}()
 	next = never
 	for _, s := range a.schedules {
 		if s.Holds(now) {
@@ -101,8 +118,28 @@ func (a *alarm) within(now time.Time) (next int64, ok bool) {
 	return next, len(a.schedules) == 0
 }
 
+// survive is deferred by what is done for one alarm, whose rule, whatever is wrong with it, must
+// not end the evaluation of all others again and again: it is looked at a while later.
+func (e *Evaluator) survive(l *looked, now time.Time) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	e.bug(l.alarm, p)
+	l.failed, l.outcome, l.seenOnly = errBug, nil, false
+	l.took = e.o.Interval
+	l.due = now.Add(e.o.Interval).UnixNano()
+}
+
+var errBug = errors.New("the evaluation failed")
+
+func (e *Evaluator) bug(a *alarm, p any) {
+	e.o.Log.Error("BUG: an alarm can't be evaluated, while others are", "alarm", a.id, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+}
+
 // judge says what the answers make of an alarm's state.
 func (e *Evaluator) judge(l *looked, now time.Time) {
+	defer e.survive(l, now)
 	composite, _ := l.rule.(*def.Composite)
 	if l.failed != nil {
 		l.dueAt(now.Add(min(e.o.Interval, 5*time.Second)).UnixNano())

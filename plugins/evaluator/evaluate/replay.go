@@ -95,7 +95,7 @@ func (e *Evaluator) Replay(ctx context.Context, a *def.Alarm, from, to time.Time
 			r.Steps = append(r.Steps, s)
 			continue
 		}
-		if next, ok := n.within(s.At); !ok {
+		if next, ok := e.within(n, s.At); !ok {
 			opens = next
 			r.Steps = append(r.Steps, s)
 			continue
