@@ -5,8 +5,6 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -14,7 +12,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -22,6 +19,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/nephoscope/nepho/plugins/evaluator/store"
+	"github.com/nephoscope/nepho/plugins/evaluator/tlsclient"
 	"github.com/nephoscope/nepho/sdk/config"
 )
 
@@ -55,31 +53,6 @@ func (t *TLS) Validate() error {
 		return config.KeyError("cert", "cert and key belong together")
 	}
 	return nil
-}
-
-// config reads the files.
-func (t *TLS) config() (*tls.Config, error) {
-	c := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: t.Insecure}
-	if t.CA != "" {
-		pem, err := os.ReadFile(t.CA)
-		if err != nil {
-			return nil, err
-		}
-		if c.RootCAs, err = x509.SystemCertPool(); err != nil {
-			return nil, err
-		}
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("%s has no certificate", t.CA)
-		}
-	}
-	if t.Cert != "" {
-		certificate, err := tls.LoadX509KeyPair(t.Cert, t.Key)
-		if err != nil {
-			return nil, err
-		}
-		c.Certificates = []tls.Certificate{certificate}
-	}
-	return c, nil
 }
 
 // HTTP posts to webhooks.
@@ -119,7 +92,7 @@ func newEndpoint(t Target) (endpoint, error) {
 	if e.url, err = url.Parse(t.URL); err != nil {
 		return e, err
 	}
-	c, err := t.config()
+	c, err := tlsclient.Config(t.CA, t.Cert, t.Key)
 	if err != nil {
 		return e, err
 	}

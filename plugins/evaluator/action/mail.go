@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,6 +21,7 @@ import (
 	"unicode"
 
 	"github.com/nephoscope/nepho/plugins/evaluator/store"
+	"github.com/nephoscope/nepho/plugins/evaluator/tlsclient"
 	"github.com/nephoscope/nepho/sdk/config"
 )
 
@@ -73,19 +73,10 @@ func NewMail(o MailOptions) (*Mail, error) {
 	if m.from, err = mail.ParseAddress(o.From); err != nil {
 		return nil, fmt.Errorf("smtp.from: %w", err)
 	}
-	m.tls = &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host}
-	if o.CA != "" {
-		pem, err := os.ReadFile(o.CA)
-		if err != nil {
-			return nil, fmt.Errorf("smtp.ca: %w", err)
-		}
-		if m.tls.RootCAs, err = x509.SystemCertPool(); err != nil {
-			return nil, err
-		}
-		if !m.tls.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("smtp.ca: %s has no certificate", o.CA)
-		}
+	if m.tls, err = tlsclient.Config(o.CA, "", ""); err != nil {
+		return nil, fmt.Errorf("smtp.ca: %w", err)
 	}
+	m.tls.ServerName = host
 	return m, nil
 }
 

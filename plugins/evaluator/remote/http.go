@@ -9,18 +9,17 @@ package remote
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/gophercloud/gophercloud/v2"
+
+	"github.com/nephoscope/nepho/plugins/evaluator/tlsclient"
 )
 
 const (
@@ -40,10 +39,11 @@ type server struct {
 }
 
 func newServer(name, address string, timeout time.Duration, t TLS, who credentials) (*server, error) {
-	c, err := t.config()
+	c, err := tlsclient.Config(t.CA, t.Cert, t.Key)
 	if err != nil {
 		return nil, fmt.Errorf("TLS with %s: %w", name, err)
 	}
+	c.InsecureSkipVerify = t.Insecure
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.TLSClientConfig = c
 	transport.MaxIdleConnsPerHost = connections
@@ -56,31 +56,6 @@ func newServer(name, address string, timeout time.Duration, t TLS, who credentia
 }
 
 func (s *server) close() { s.client.CloseIdleConnections() }
-
-// config reads the files.
-func (t *TLS) config() (*tls.Config, error) {
-	c := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: t.Insecure}
-	if t.CA != "" {
-		pem, err := os.ReadFile(t.CA)
-		if err != nil {
-			return nil, err
-		}
-		if c.RootCAs, err = x509.SystemCertPool(); err != nil {
-			return nil, err
-		}
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("%s has no certificate", t.CA)
-		}
-	}
-	if t.Cert != "" {
-		certificate, err := tls.LoadX509KeyPair(t.Cert, t.Key)
-		if err != nil {
-			return nil, err
-		}
-		c.Certificates = []tls.Certificate{certificate}
-	}
-	return c, nil
-}
 
 // credentials say in a request who asks.
 type credentials interface {
