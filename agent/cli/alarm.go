@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -195,13 +196,16 @@ func (a *App) alarmHistory(flags *flag.FlagSet, args []string) int {
 
 // tested is the answer to a test.
 type tested struct {
-	Steps []struct {
-		At    string
-		State string
-		// Values are those of the rule's leaves, nil where there is no number.
-		Values []*float64
-	}
+	Steps       []step
 	Transitions []struct{ At, Previous, Current, Reason string }
+}
+
+// step is what an alarm would have been at a time.
+type step struct {
+	At    string
+	State string
+	// Values are those of the rule's leaves, nil where there is no number.
+	Values []*float64
 }
 
 func (a *App) alarmTest(flags *flag.FlagSet, args []string) int {
@@ -231,6 +235,9 @@ func (a *App) alarmTest(flags *flag.FlagSet, args []string) int {
 	}
 	if len(t.Transitions) == 0 {
 		fmt.Fprintln(a.Stdout, "It would not have changed its state.")
+		if !slices.ContainsFunc(t.Steps, func(s step) bool { return s.State != "insufficient data" }) {
+			fmt.Fprintln(a.Stdout, "There were no data for its rule: are they older or younger than that, or of another metric, resource or granularity?")
+		}
 		return exitOK
 	}
 	w := tabwriter.NewWriter(a.Stdout, 0, 4, 2, ' ', 0)

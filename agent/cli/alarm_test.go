@@ -22,6 +22,17 @@ func TestAlarmTest(t *testing.T) {
 	}
 }
 
+// Where there are no data it says so.
+func TestAlarmTestWithoutData(t *testing.T) {
+	f := newFake(t, map[string]string{
+		"POST /v2/query/alarms": `[{"alarm_id": "1", "name": "a"}]`,
+		"POST /v2/test":         `{"steps": [{"at": "t1", "state": "insufficient data", "values": [null]}], "transitions": []}`,
+	})
+	if out, _, code := f.run(t, "alarm", "test", "a"); code != 0 || !strings.Contains(out, "There were no data for its rule") {
+		t.Errorf("code %d\n%s", code, out)
+	}
+}
+
 // A list that is cut says so.
 func TestAlarmListCut(t *testing.T) {
 	f := newFake(t, map[string]string{"POST /v2/query/alarms": `[{"alarm_id": "1", "name": "a"}, {"alarm_id": "2", "name": "b"}]`})
