@@ -191,7 +191,19 @@ func (p *Process) Restart() {
 }
 
 // Pause freezes the part: connections stay open, nothing answers.
-func (p *Process) Pause() { p.signal(syscall.SIGSTOP) }
+func (p *Process) Pause() {
+	p.tb.Helper()
+	p.signal(syscall.SIGSTOP)
+	// The signal is sent, not yet obeyed: a thread on another processor still
+	// answers a request or two.
+	deadline := time.Now().Add(stopTimeout)
+	for groupHas(p.pid, func(state string) bool { return strings.Contains("RSD", state) }) {
+		if time.Now().After(deadline) {
+			p.tb.Fatalf("%s still runs %v after SIGSTOP", p.spec.name, stopTimeout)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
 
 // Resume ends a Pause.
 func (p *Process) Resume() { p.signal(syscall.SIGCONT) }
@@ -249,7 +261,13 @@ func groupRuns(group int) bool {
 	if err := syscall.Kill(-group, 0); errors.Is(err, syscall.ESRCH) {
 		return false
 	}
-	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	return groupHas(group, func(state string) bool { return state != "Z" && state != "X" })
+}
+
+// groupHas reports whether a thread of the process group is in a state, a
+// letter as in proc(5), that is wanted.
+func groupHas(group int, wanted func(state string) bool) bool {
+	stats, err := filepath.Glob("/proc/[0-9]*/task/[0-9]*/stat")
 	if err != nil {
 		panic("BUG: " + err.Error())
 	}
@@ -260,7 +278,7 @@ func groupRuns(group int) bool {
 		}
 		// PID (NAME) STATE PPID PGRP ...; the name may hold spaces and brackets.
 		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-		if len(fields) > 2 && fields[2] == fmt.Sprint(group) && fields[0] != "Z" && fields[0] != "X" {
+		if len(fields) > 2 && fields[2] == fmt.Sprint(group) && wanted(fields[0]) {
 			return true
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // RabbitMQOptions are what tests differ in. The zero value is a plain broker.
@@ -160,22 +161,27 @@ func (b *Broker) Ctl(args ...string) string {
 // and for acknowledgement, as the queue itself counts them.
 func (b *Broker) QueueLength(queue string) (ready, unacknowledged int) {
 	b.tb.Helper()
-	out := b.Ctl("list_queues", "--formatter", "json", "name", "messages_ready", "messages_unacknowledged")
-	var queues []struct {
-		Name           string `json:"name"`
-		Ready          int    `json:"messages_ready"`
-		Unacknowledged int    `json:"messages_unacknowledged"`
-	}
-	if err := json.Unmarshal([]byte(out), &queues); err != nil {
-		b.tb.Fatalf("cannot decode list of queues %q: %v", out, err)
-	}
-	for _, q := range queues {
-		if q.Name == queue {
-			return q.Ready, q.Unacknowledged
+	// rabbitmqctl leaves out a queue that cannot answer it just then, as one that
+	// is still being recovered.
+	for deadline := time.Now().Add(readyTimeout); ; {
+		out := b.Ctl("list_queues", "--formatter", "json", "name", "messages_ready", "messages_unacknowledged")
+		var queues []struct {
+			Name           string `json:"name"`
+			Ready          int    `json:"messages_ready"`
+			Unacknowledged int    `json:"messages_unacknowledged"`
+		}
+		if err := json.Unmarshal([]byte(out), &queues); err != nil {
+			b.tb.Fatalf("cannot decode list of queues %q: %v", out, err)
+		}
+		for _, q := range queues {
+			if q.Name == queue {
+				return q.Ready, q.Unacknowledged
+			}
+		}
+		if time.Now().After(deadline) {
+			b.tb.Fatalf("there is no queue %q after %v: %s", queue, readyTimeout, out)
 		}
 	}
-	b.tb.Fatalf("there is no queue %q: %s", queue, out)
-	return 0, 0
 }
 
 // API calls the management API, as in API("PUT", "/api/users/anna", user), with
