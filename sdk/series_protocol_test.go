@@ -488,9 +488,5 @@ func TestAlarmWithoutSeries(t *testing.T) {
 		t.Fatal(err)
 	}
 	go l.Next() //nolint:errcheck // it ends with the test
-	for end := time.Now().Add(10 * time.Second); !strings.Contains(p.Stderr(), `no storage \"store\" of this test can be asked by series`); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("the log says\n%s", p.Stderr())
-		}
-	}
+	p.AwaitStderr(`no storage \"store\" of this test can be asked by series`)
 }

@@ -48,9 +48,7 @@ func TestCounts(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{`"batches":4`, `"samples":300`, `"events":1`, `"sum":15150`, `"failures":0`} {
-		if !strings.Contains(p.Stderr(), want) {
-			t.Errorf("the log has no %s:\n%s", want, p.Stderr())
-		}
+		p.AwaitStderr(want)
 	}
 }
 

@@ -412,11 +412,7 @@ func TestStandardOutput(t *testing.T) {
 	if err := p.Publish(t.Context(), sdk.Sample{Name: "seen", Volume: 7, ResourceID: "r"}); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(5 * time.Second); !strings.Contains(p.Stderr(), `{"name":"seen","type":"gauge","volume":7,"resource_id":"r"`); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("got %q", p.Stderr())
-		}
-	}
+	p.AwaitStderr(`{"name":"seen","type":"gauge","volume":7,"resource_id":"r"`)
 }
 
 // The sample's options, their comment signs removed, are the defaults.

@@ -21,6 +21,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -225,8 +226,20 @@ func (p *Plugin) Restart() {
 	}
 }
 
-// Stderr is what the process printed, to whichever output, and logged.
+// Stderr is what the process printed, to whichever output, and logged, as far as it
+// has arrived: an answer to a call may overtake it (see AwaitStderr).
 func (p *Plugin) Stderr() string { return p.stderr.String() }
+
+// AwaitStderr waits until Stderr has the text. It fails the test when that has
+// not come after half a minute.
+func (p *Plugin) AwaitStderr(text string) {
+	p.tb.Helper()
+	for end := time.Now().Add(30 * time.Second); !strings.Contains(p.Stderr(), text); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			p.tb.Fatalf("the process printed no %s, but\n%s", text, p.Stderr())
+		}
+	}
+}
 
 func (p *Plugin) end() {
 	if p.client == nil {
