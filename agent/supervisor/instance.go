@@ -225,12 +225,10 @@ func (i *Instance) Status() (State, error) {
 // Stop stops the instance in its process, which may take until ctx ends. No call
 // to it should be under way.
 func (i *Instance) Stop(ctx context.Context) error {
-	i.mu.Lock()
-	life := i.life
-	i.mu.Unlock()
 	i.cancel()
 	<-i.done
 	defer i.set(Stopped, nil, nil)
+	life := i.Current() // only now: it may have been started just before
 	if life == nil {
 		return nil
 	}

@@ -51,9 +51,7 @@ func TestProcessIsKeptAlive(t *testing.T) {
 	if left, _ := filepath.Glob(filepath.Join(spec.SocketDir, "*")); len(left) > 0 {
 		t.Errorf("left are %v", left)
 	}
-	if !strings.Contains(log.String(), "the process begins") {
-		t.Errorf("what it says is not in the log:\n%s", log)
-	}
+	eventually(t, "what it says is in the log", func() bool { return strings.Contains(log.String(), "the process begins") })
 }
 
 func TestReasonsOfTheSupervisor(t *testing.T) {
@@ -77,9 +75,7 @@ func TestCrashLoop(t *testing.T) {
 	if s.LastError == nil || !strings.Contains(s.LastError.Error(), "it ended before the handshake (exit status 7)") {
 		t.Errorf("its error is %v", s.LastError)
 	}
-	if n := strings.Count(log.String(), "plugin ended"); n != crashes {
-		t.Errorf("it ended %d times:\n%s", n, log)
-	}
+	eventually(t, "all its ends are logged", func() bool { return strings.Count(log.String(), "plugin ended") == crashes })
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
 	if _, err := p.Wait(ctx); !errors.Is(err, context.DeadlineExceeded) {
@@ -87,12 +83,13 @@ func TestCrashLoop(t *testing.T) {
 	}
 	begun := time.Now()
 	p.Stop()
-	if took := time.Since(begun); took > 5*time.Second {
+	if took := time.Since(begun); took > maxPause/2 { // it waits for its next start
 		t.Errorf("stopping it took %v", took)
 	}
-	if left, _ := filepath.Glob(filepath.Join(spec.SocketDir, "*")); len(left) > 0 {
-		t.Errorf("left are %v", left)
-	}
+	eventually(t, "nothing is left", func() bool {
+		left, _ := filepath.Glob(filepath.Join(spec.SocketDir, "*"))
+		return len(left) == 0
+	})
 }
 
 func TestOnce(t *testing.T) {
@@ -113,10 +110,9 @@ func TestStopDuringStart(t *testing.T) {
 	spec, log := newSpec(t, "silent")
 	p := start(t, spec)
 	eventually(t, "it runs", func() bool { return strings.Contains(log.String(), "the process begins") })
-	begun := time.Now()
 	p.Stop()
-	if took := time.Since(begun); took > 5*time.Second {
-		t.Errorf("stopping it took %v", took)
+	if !strings.Contains(log.String(), "it ended before the handshake (signal: killed)") {
+		t.Errorf("it was not ended, but waited for:\n%s", log)
 	}
 }
 
@@ -129,7 +125,7 @@ func TestStopOfFrozenProcess(t *testing.T) {
 	syscall.Kill(pid, syscall.SIGSTOP)
 	begun := time.Now()
 	p.Stop()
-	if took := time.Since(begun); took > 3*stopTimeout || !gone(pid) {
+	if took := time.Since(begun); took > time.Minute || !gone(pid) {
 		t.Errorf("stopping it took %v, it is gone: %v", took, gone(pid))
 	}
 }
@@ -183,7 +179,7 @@ func TestAsk(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	begun := time.Now()
-	if err := Ask(ctx, silent, nil); err == nil || time.Since(begun) > 5*time.Second {
+	if err := Ask(ctx, silent, nil); err == nil || time.Since(begun) > startTimeout {
 		t.Errorf("asking one that is silent gives %v after %v", err, time.Since(begun))
 	}
 }

@@ -1,9 +1,24 @@
 package supervisor
 
 import (
+	"bytes"
+	"io"
+	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 )
+
+// held is a log whose writers wait, from the first end of a plugin on, until it is
+// let go.
+type held struct{ letGo chan struct{} }
+
+func (h held) Write(p []byte) (int, error) {
+	if bytes.Contains(p, []byte("plugin ended")) {
+		<-h.letGo
+	}
+	return io.Discard.Write(p)
+}
 
 // An instance tells why it is not ready where its process is the reason.
 func TestReasonOfTheProcess(t *testing.T) {
@@ -12,11 +27,19 @@ func TestReasonOfTheProcess(t *testing.T) {
 		t.Helper()
 		spec, _ := newSpec(t, "")
 		spoil(&spec)
-		i := start(t, spec).Add(request(t, "i", ""))
+		h := held{make(chan struct{})}
+		if want == Starting { // it starts again, and has soon failed, once its end is logged
+			spec.Log = slog.New(slog.NewTextHandler(h, nil))
+		}
+		p := start(t, spec)
+		letGo := sync.OnceFunc(func() { close(h.letGo) })
+		t.Cleanup(letGo)
+		i := p.Add(request(t, "i", ""))
 		eventually(t, "its state is "+string(want)+": "+why, func() bool {
 			state, err := i.Status()
 			return state == want && err != nil && strings.Contains(err.Error(), why)
 		})
+		letGo()
 		stop(t, i)
 		if state, err := i.Status(); state != Stopped || err != nil {
 			t.Errorf("it is %s, %v", state, err)

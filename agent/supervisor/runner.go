@@ -25,6 +25,7 @@ type process struct {
 	cmd    *exec.Cmd
 	stdout *os.File
 	stderr *os.File
+	mute   chan struct{} // closed when nothing can come on standard output any more
 	// printed is written to with what go-plugin takes from the plugin's os.Stdout
 	// and os.Stderr once it serves.
 	printed *io.PipeWriter
@@ -41,7 +42,7 @@ var _ runner.Runner = (*process)(nil)
 // wants. It must be started from a locked thread that outlives it: that thread's
 // end is what Pdeathsig stands for.
 func newProcess(spec *Spec, env []string, printed *io.PipeWriter) (*process, error) {
-	p := &process{cmd: exec.Command(spec.Path, spec.Args...), printed: printed, exited: make(chan struct{})}
+	p := &process{cmd: exec.Command(spec.Path, spec.Args...), printed: printed, mute: make(chan struct{}), exited: make(chan struct{})}
 	p.cmd.Env = append(append([]string(nil), spec.Env...), env...)
 	if limit := collectAt(spec); limit != "" {
 		p.cmd.Env = append(p.cmd.Env, limit)
@@ -120,7 +121,23 @@ func (p *process) reap() {
 }
 
 // Stdout implements runner.Runner.
-func (p *process) Stdout() io.ReadCloser { return p.stdout }
+func (p *process) Stdout() io.ReadCloser { return &output{File: p.stdout, process: p} }
+
+// output is standard output, which one goroutine reads.
+type output struct {
+	*os.File
+	process *process
+	ended   bool
+}
+
+func (o *output) Read(b []byte) (int, error) {
+	n, err := o.File.Read(b)
+	if err != nil && !o.ended {
+		o.ended = true
+		close(o.process.mute)
+	}
+	return n, err
+}
 
 // Stderr implements runner.Runner. The supervisor reads the real one.
 func (p *process) Stderr() io.ReadCloser { return io.NopCloser(strings.NewReader("")) }
@@ -159,12 +176,20 @@ func (p *process) ID() string {
 // Name implements runner.Runner.
 func (p *process) Name() string { return p.cmd.Path }
 
-// Diagnose implements runner.Runner.
+// Diagnose implements runner.Runner. go-plugin asks when what the process says is no
+// handshake. One that says nothing any more is ending, which a busy machine may be
+// slow to tell.
 func (p *process) Diagnose(context.Context) string {
+	patience := 100 * time.Millisecond
+	select {
+	case <-p.mute:
+		patience = startTimeout
+	default:
+	}
 	select {
 	case <-p.exited:
 		return fmt.Sprintf("the process ended: %v", p.err)
-	case <-time.After(100 * time.Millisecond):
+	case <-time.After(patience):
 		return "the process is running: is it a Nepho plugin?"
 	}
 }
