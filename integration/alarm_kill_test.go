@@ -78,18 +78,22 @@ func ordeal(t *testing.T, options string, suffer func(a *alarmAgent, more func(i
 			}
 			if write() == nil {
 				written.Add(1)
+			} else {
+				time.Sleep(10 * time.Millisecond) // those who are to answer again need the processors
 			}
 		}
 	})
 	more := func(n int64) {
 		t.Helper()
 		before, told := written.Load(), len(hook.got(""))
-		Eventually(t, "points are written and the webhook is told", func() error {
-			if written.Load() < before+n || len(hook.got("")) < told+int(n) {
-				return errNot
-			}
-			return nil
-		})
+		for step := int64(1); step <= n; step++ { // all patience for each
+			Eventually(t, "points are written and the webhook is told", func() error {
+				if written.Load() < before+step || len(hook.got("")) < told+int(step) {
+					return errNot
+				}
+				return nil
+			})
+		}
 	}
 	suffer(a, more)
 	more(10)

@@ -21,7 +21,7 @@ func TestAlarmsAboutNeighbour(t *testing.T) {
 	}
 	a.policy(t)
 	hooks := fmt.Sprintf(`, "ok_actions": [%[1]q], "alarm_actions": [%[1]q], "insufficient_data_actions": [%[1]q]`, hook.URL)
-	windows := over50 + `, "granularity": 86400, "evaluation_periods": 1`
+	windows := over50 + `, "granularity": 604800, "evaluation_periods": 1`
 	m := a.resource(t, "host", "p2", "cpu", "disk")
 	absent := a.alarm(t, rule("absent", "absence", `{"metric": "disk", "resource_id": "host", "period": 600}`, hooks))
 	late := a.alarm(t, rule("late", "gnocchi_resources_threshold", threshold("later", "cpu"), hooks))
@@ -42,7 +42,10 @@ func TestAlarmsAboutNeighbour(t *testing.T) {
 			a.awaitTold(t, hook, id, told...)
 		}
 	}
-	a.write(t, m["disk"], 1)
+	Eventually(t, "a point is noticed", func() error {
+		a.write(t, m["disk"], 1) // those before the feed is followed are not
+		return want(len(hook.got(absent)) > 0, "none is")
+	})
 	a.awaitTold(t, hook, absent, "ok")
 	expect("alarm")
 	expect("ok")

@@ -119,7 +119,7 @@ func twoProjects(t *testing.T, auth string, alice, mallory person) {
 	must(mallory, http.StatusNotFound, "POST", fmt.Sprintf("/v2/deliveries/%d/retry", before[0].Marker), "", nil)
 
 	// Series of others are none.
-	windows := over50 + `, "granularity": 86400`
+	windows := over50 + `, "granularity": 604800`
 	spies := map[string]string{
 		"resource":   rule("spy by resource", "gnocchi_resources_threshold", threshold("ra", "m"), ""),
 		"metrics":    rule("spy by metrics", "gnocchi_aggregation_by_metrics_threshold", fmt.Sprintf(`{"metrics": [%q], "aggregation_method": "mean", %s}`, of[alice.user]["m"], windows), ""),

@@ -41,7 +41,7 @@ storage = ''
 evaluation_interval = '1s'
 auth = 'keystone'
 operation_timeout = '1m'
-keystone = { auth_url = '%s', username = 'nepho', password = 'nephopw', timeout = '1m' }
+keystone = { auth_url = '%s', username = 'nepho', password = 'nephopw', timeout = '1m', cache = '1h' }
 actions = { timeout = '1m', retry_max = '1s' }
 [[pollster.internal]]
 interval = '1h'

@@ -27,6 +27,7 @@ auth = 'none'
 [[alarm.evaluator]]
 listen = '%s'
 auth = 'none'
+operation_timeout = '1m'
 `, a.gnocchi, a.aodh)+more)
 	a.gnocchi, a.aodh = "http://"+a.gnocchi, "http://"+a.aodh
 	return a
@@ -55,7 +56,7 @@ func askJSON(t *testing.T, method, url, body string, into any) {
 		t.Fatal(err)
 	}
 	r.Header = http.Header{"Content-Type": {"application/json"}, "X-User-Id": {"u1"}, "X-Project-Id": {"p1"}, "X-Roles": {"admin"}}
-	answer, err := http.DefaultClient.Do(r)
+	answer, err := client().Do(r)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -111,7 +111,7 @@ cors_origins = ["http://foobar.com"]
 	// it is there.
 	script = polls.ReplaceAllString(script, "")
 	script = strings.NewReplacer("fixtures:\n    - ConfigFixture\n", "", "!AssertNAN", "null").Replace(script)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*patience) // up to a hundred requests
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "/usr/bin/python3", "/usr/bin/gabbi-run", "http://"+listen+prefix)
 	cmd.Dir = gabbits // some tests send files

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -55,10 +56,18 @@ func TestExecutablesThatAreRefused(t *testing.T) {
 	f("not_executable", "", func(a *Agent, path string) { chmod(a, path, 0o640) }, "is not an executable file")
 	f("command_that_is_not_there", "command = '${DIR}/nowhere/plugin'", nothing, "no such file")
 	f("no_program", "", func(a *Agent, path string) {
-		if err := os.WriteFile(path, []byte("not a program\n"), 0o755); err != nil {
+		if err := writeExecutable(path, []byte("not a program\n")); err != nil {
 			a.tb.Fatalf("%v", err)
 		}
 	}, "exec format error")
+}
+
+// writeExecutable writes a program. No process may be forked meanwhile: until it executes
+// something itself it has the file open for writing, too, and so the program is busy.
+func writeExecutable(path string, content []byte) error {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	return os.WriteFile(path, content, 0o755)
 }
 
 func chmod(a *Agent, path string, mode os.FileMode) {
@@ -95,7 +104,7 @@ path = "${DIR}/out.json"
 	if err := os.Mkdir(filepath.Dir(elsewhere), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(elsewhere, binary, 0o755); err != nil {
+	if err := writeExecutable(elsewhere, binary); err != nil {
 		t.Fatal(err)
 	}
 	if out, stderr, code := a.Run("check"); code != 0 || !strings.Contains(out, "3 instances, 1 pipeline") {
