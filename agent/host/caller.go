@@ -29,6 +29,11 @@ type caller struct {
 // grace is how long a call may take to return after its context ended.
 const grace = time.Second
 
+// noticed is how long the end of a process may take to be noticed after that of the
+// connection to it. Who takes it for another failure blames no batch for it, so that
+// the same batch ends the process once more.
+const noticed = 10 * time.Second
+
 // suspect is something given to a plugin, which may be what ends its process. The
 // process may serve others: only a call that was alone is to blame.
 type suspect struct {
@@ -140,7 +145,9 @@ func (c *caller) call(ctx context.Context, do func(ctx context.Context, life *su
 			select {
 			case <-life.Done():
 				return errCrashed
-			case <-time.After(time.Second):
+			case <-time.After(noticed):
+			case <-ctx.Done():
+				return ctx.Err()
 			}
 		}
 	}

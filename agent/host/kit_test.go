@@ -43,7 +43,18 @@ func TestMain(m *testing.M) {
 	default:
 		// A process's pipes are read for a while after its end.
 		const supervisor = "github.com/nephoscope/nepho/agent/supervisor."
-		goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction(supervisor+"(*process).Start.func1"), goleak.IgnoreAnyFunction(supervisor+"bridge"))
+		code := m.Run()
+		for begun := time.Now(); code == 0; {
+			err := goleak.Find(goleak.IgnoreAnyFunction(supervisor+"(*process).Start.func1"), goleak.IgnoreAnyFunction(supervisor+"bridge"))
+			if err == nil {
+				break
+			}
+			if time.Since(begun) > patience {
+				fmt.Fprintln(os.Stderr, err)
+				code = 1
+			}
+		}
+		os.Exit(code)
 	}
 }
 
@@ -247,17 +258,21 @@ func (o *outcome) wait(t testing.TB) error {
 	select {
 	case <-o.done:
 		return o.err
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("a parcel's fate was never told")
 		return nil
 	}
 }
 
+// patience is how long tests wait for what must come. It is less than the pause of a
+// process in a crash loop, which none of these tests may cause.
+const patience = 55 * time.Second
+
 // eventually waits until check gives "".
 func eventually(t testing.TB, check func() string) {
 	t.Helper()
 	wrong := ""
-	for begun := time.Now(); time.Since(begun) < 20*time.Second; time.Sleep(2 * time.Millisecond) {
+	for begun := time.Now(); time.Since(begun) < patience; time.Sleep(2 * time.Millisecond) {
 		if wrong = check(); wrong == "" {
 			return
 		}
@@ -279,7 +294,7 @@ func newSink(t *testing.T, limit int64) (s *sink, dir string) {
 	s = &sink{
 		name: "pipeline/p", publisher: i, spool: sp, gate: make(chan struct{}, 1), log: slog.New(slog.DiscardHandler),
 		dead:   &deadLetters{path: filepath.Join(t.TempDir(), "dead", "letters.jsonl"), log: slog.New(slog.DiscardHandler)},
-		caller: caller{instance: in, timeout: 10 * time.Second, patience: 2},
+		caller: caller{instance: in, timeout: time.Minute, patience: 2},
 	}
 	return s, dir
 }
@@ -338,7 +353,7 @@ func newPipeline(t *testing.T, queueLimit int64, transformers int, p *pipeline) 
 	}
 	for n := range transformers {
 		in, dir := startInstance(t, "transformer", fmt.Sprintf("t%d", n))
-		p.chain = append(p.chain, &stage{caller: caller{instance: in, timeout: 10 * time.Second, patience: 2}})
+		p.chain = append(p.chain, &stage{caller: caller{instance: in, timeout: time.Minute, patience: 2}})
 		dirs = append(dirs, dir)
 	}
 	p.start(queueLimit)

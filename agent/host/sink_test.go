@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -46,9 +47,12 @@ func TestSinkRetriesAndTellsTrouble(t *testing.T) {
 	})
 	enough(t, dir)
 	expectSink(t, s, 1, 1, 0, 0)
-	if k := s.status(); k.Error != "" || k.LastSuccess.IsZero() {
-		t.Errorf("%+v", k)
-	}
+	eventually(t, func() string { // the trouble is over a moment after the batch counts
+		if k := s.status(); k.Error != "" || k.LastSuccess.IsZero() {
+			return fmt.Sprintf("%+v", k)
+		}
+		return ""
+	})
 }
 
 // A batch that ends its publisher each time is put aside, and the process is
@@ -66,7 +70,7 @@ func TestSinkPutsPoisonAside(t *testing.T) {
 	if l := letters(t, s.dead); len(l) != 1 || !strings.Contains(l[0], "process ends on this batch") {
 		t.Errorf("dead letters: %v", l)
 	}
-	if d := time.Since(begun); d > 15*time.Second {
+	if d := time.Since(begun); d > patience {
 		t.Errorf("it took %v", d)
 	}
 }
@@ -148,10 +152,11 @@ func TestSinkStop(t *testing.T) {
 			}
 			return ""
 		})
-		begun := time.Now()
-		s.stop(within(t.Context(), 1))
-		if d := time.Since(begun); d > 5*time.Second {
-			t.Errorf("%s: the stop took %v", name, d)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		s.stop(ctx)
+		if ctx.Err() != nil {
+			t.Errorf("%s: the stop waited for the end of its time", name)
 		}
 		if got := taken(t, dir); (got == "") != waits {
 			t.Errorf("%s: taken %q", name, got)
@@ -171,11 +176,10 @@ func TestSinkStopDoesNotWaitForPublisherThatIsGone(t *testing.T) {
 	}
 	s.start()
 	give(t, s, false, 1, "a")
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	begun := time.Now()
 	s.stop(ctx)
-	if d := time.Since(begun); d > 5*time.Second {
-		t.Errorf("the stop took %v", d)
+	if ctx.Err() != nil {
+		t.Error("the stop waited for the end of its time")
 	}
 }
