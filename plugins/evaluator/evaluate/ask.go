@@ -112,8 +112,9 @@ func (e *Evaluator) find(ctx context.Context, q sdk.SeriesQuery) ([]sdk.FoundSer
 	if e.o.Series == nil {
 		return nil, nil
 	}
+	began := time.Now()
 	found, err := e.o.Series.FindSeries(ctx, q)
-	e.trouble.note("asking the storage for series", err)
+	e.trouble.note("asking the storage for series", began, err)
 	return found, err
 }
 
@@ -161,8 +162,9 @@ func (e *Evaluator) askWindows(ctx context.Context, byKind map[kind][]place, now
 		}
 		queries, places = append(queries, q), append(places, list...)
 	}
+	began := time.Now()
 	windows, err := e.o.Series.Windows(ctx, queries)
-	e.trouble.note("asking the storage for windows", err)
+	e.trouble.note("asking the storage for windows", began, err)
 	if err == nil && len(windows.Counts) != len(places) {
 		err = fmt.Errorf("%d rows answer a question for %d series", len(windows.Counts), len(places))
 	}
@@ -320,6 +322,7 @@ func (e *Evaluator) compute(ctx context.Context, p place, now time.Time) {
 		q.From, q.To = e.span(t, now)
 		q.Granularity = t.Granularity
 	}
+	began := time.Now()
 	series, err := from.Compute(ctx, q)
 	// One may answer while the other does not.
 	asking := "asking the storage for expressions"
@@ -328,7 +331,7 @@ func (e *Evaluator) compute(ctx context.Context, p place, now time.Time) {
 	}
 	var refused *sdk.Refused
 	if err != nil && !errors.As(err, &refused) {
-		e.trouble.note(asking, err)
+		e.trouble.note(asking, began, err)
 		e.unanswered(p, err, now)
 		return
 	}
@@ -337,7 +340,7 @@ func (e *Evaluator) compute(ctx context.Context, p place, now time.Time) {
 		e.trouble.refused(p.l.id, p.i, a.none)
 		return
 	}
-	e.trouble.note(asking, nil)
+	e.trouble.note(asking, began, nil)
 	e.trouble.refused(p.l.id, p.i, "")
 	if t == nil {
 		for _, s := range series {

@@ -18,12 +18,13 @@ func (e *Evaluator) commit(ctx context.Context, changes []*looked, now time.Time
 	if len(changes) == 0 {
 		return
 	}
+	began := time.Now()
 	list, targets, err := e.transitions(ctx, changes, now)
 	var made []bool
 	if err == nil {
 		made, err = e.o.Store.Commit(ctx, list)
 	}
-	e.trouble.note("writing changes of states", err)
+	e.trouble.note("writing changes of states", began, err)
 	if err != nil {
 		for _, l := range changes {
 			l.due = min(l.due, now.Add(time.Second).UnixNano())

@@ -3,6 +3,7 @@ package evaluate
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -36,12 +37,13 @@ func (e *Evaluator) settleDoubts(ctx context.Context) {
 
 // reload reads an alarm again.
 func (e *Evaluator) reload(ctx context.Context, id uuid.UUID) error {
+	began := time.Now()
 	a, err := e.o.Store.Alarm(ctx, id)
 	if errors.Is(err, store.ErrNotFound) {
 		e.Remove(id)
 		return nil
 	}
-	if e.trouble.note("reading alarms", err); err == nil {
+	if e.trouble.note("reading alarms", began, err); err == nil {
 		e.Put(a)
 	}
 	return err

@@ -181,9 +181,15 @@ func (e *Evaluator) ringSoon() {
 type trouble struct {
 	log *slog.Logger
 	mu  sync.Mutex
-	now map[string]bool
+	now map[string]change
 	// refusals are what was told of alarms whose questions are refused.
 	refusals map[question]string
+}
+
+// change is when something was found to work, or not to, that had not before.
+type change struct {
+	fails bool
+	at    time.Time
 }
 
 // question is a leaf of an alarm.
@@ -215,20 +221,22 @@ func (t *trouble) refused(alarm uuid.UUID, leaf int, why string) {
 	t.log.Warn("alarms: what an alarm asks for is refused; it has no data until its rule is changed", "alarm", alarm, "reason", why)
 }
 
-func (t *trouble) note(what string, err error) {
+// note takes how something ended that began at a time. Several may be under way: one that
+// began before the last change says nothing of what is since.
+func (t *trouble) note(what string, began time.Time, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if errors.Is(err, context.Canceled) {
+	last := t.now[what]
+	if errors.Is(err, context.Canceled) || last.fails == (err != nil) || began.Before(last.at) {
 		return
 	}
-	if t.now == nil {
-		t.now = map[string]bool{}
-	}
-	switch had := t.now[what]; {
-	case err != nil && !had:
+	if err != nil {
 		t.log.Warn("alarms: "+what+" fails; it is tried again and again", "error", err)
-	case err == nil && had:
+	} else {
 		t.log.Info("alarms: " + what + " works again")
 	}
-	t.now[what] = err != nil
+	if t.now == nil {
+		t.now = map[string]change{}
+	}
+	t.now[what] = change{err != nil, time.Now()}
 }

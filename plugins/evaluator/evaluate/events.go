@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	def "github.com/nephoscope/nepho/plugins/evaluator/definition"
 	"github.com/nephoscope/nepho/plugins/evaluator/judge"
@@ -212,8 +213,9 @@ func (e *Evaluator) commitEvents(ctx context.Context, round []*looked) error {
 	if err != nil {
 		return err
 	}
+	began := time.Now()
 	made, err := e.o.Store.Commit(ctx, list)
-	e.trouble.note("writing changes of states", err)
+	e.trouble.note("writing changes of states", began, err)
 	if err != nil {
 		return err
 	}

@@ -27,7 +27,7 @@ func (e *Evaluator) follow(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		e.trouble.note("following the storage", err)
+		e.trouble.note("following the storage", time.Now(), err)
 		if time.Since(began) > longestPause {
 			pause = shortestPause
 		}
@@ -50,7 +50,7 @@ func (e *Evaluator) stream(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		e.trouble.note("following the storage", nil)
+		e.trouble.note("following the storage", time.Now(), nil)
 		e.advance(advance, first)
 		first = false
 	}
