@@ -343,12 +343,13 @@ func TestADamagedBlockFileIsNotMerged(t *testing.T) {
 		}
 	}
 	merged, damaged := false, false
-	for _, b := range e.manifest.Blocks {
+	blocks := blocksOf(e)
+	for _, b := range blocks {
 		merged = merged || b.Level > 0
 		damaged = damaged || b.Damaged && b.Name == file.Name
 	}
 	if !merged || !damaged {
-		t.Fatalf("%+v", e.manifest.Blocks)
+		t.Fatalf("%+v", blocks)
 	}
 	for q := range h.want {
 		want := h.want[q]

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nephoscope/nepho/aggregator/objects/objectstest"
@@ -108,7 +109,10 @@ func TestWritesEndWhenTheStoreIsTakenOver(t *testing.T) {
 	}
 }
 
-func TestWritesEndWhenTheStoreIsOutOfReach(t *testing.T) {
+// In a bubble, so that the engine does not look for itself after five seconds of a slow test.
+func TestWritesEndWhenTheStoreIsOutOfReach(t *testing.T) { synctest.Test(t, outOfReach) }
+
+func outOfReach(t *testing.T) {
 	store, clock := newStore(t), newClock()
 	e := node(t, t.TempDir(), store, shared(clock))
 	batch := Batch{}

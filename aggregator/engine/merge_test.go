@@ -68,7 +68,7 @@ func TestDeletedMetricsLeaveBlocks(t *testing.T) {
 	if _, ok := e.Newest(3); ok {
 		t.Error("a deleted metric of which the engine was not told is in memory")
 	}
-	for _, b := range e.manifest.Blocks {
+	for _, b := range blocksOf(e) {
 		f, err := e.readers.open(t.Context(), b)
 		if err != nil {
 			t.Fatal(err)
@@ -115,14 +115,14 @@ func TestPartsThatOverlapAreWoven(t *testing.T) {
 			t.Fatalf("%v, want %v", got, want)
 		}
 	}
-	parts := 0
-	for _, b := range e.manifest.Blocks {
+	parts, blocks := 0, blocksOf(e)
+	for _, b := range blocks {
 		if b.Level > 0 {
 			parts++
 		}
 	}
 	if parts < 4 {
-		t.Fatalf("only %d of the files are merged: %+v", parts, e.manifest.Blocks)
+		t.Fatalf("only %d of the files are merged: %+v", parts, blocks)
 	}
 }
 
@@ -163,8 +163,8 @@ func TestTheAtticKeepsSilentMetrics(t *testing.T) {
 	for range 60 {
 		day(16)
 	}
-	attics := 0
-	for _, b := range e.manifest.Blocks {
+	attics, blocks := 0, blocksOf(e)
+	for _, b := range blocks {
 		if b.Level == attic {
 			attics++
 			if b.Metrics != 4 {
@@ -172,8 +172,8 @@ func TestTheAtticKeepsSilentMetrics(t *testing.T) {
 			}
 		}
 	}
-	if attics == 0 || len(e.manifest.Blocks) > 45 {
-		t.Errorf("%d files, %d in the attic", len(e.manifest.Blocks), attics)
+	if attics == 0 || len(blocks) > 45 {
+		t.Errorf("%d files, %d in the attic", len(blocks), attics)
 	}
 	for ref, want := range want {
 		if got := sums(t, e, ref, 5*time.Minute); !slices.Equal(got, want) {
@@ -223,9 +223,7 @@ func TestAFileThatCantBeReadKeepsNoOthersFromBeingMerged(t *testing.T) {
 	clock, store := newClock(), objectstest.NewFaulty(newMemory(), nil)
 	e := node(t, t.TempDir(), store, func(o *Options) { o.Now = clock.now })
 	ofMinutes := func() (names []string) {
-		e.manifestMu.Lock()
-		defer e.manifestMu.Unlock()
-		for _, b := range e.manifest.Blocks {
+		for _, b := range blocksOf(e) {
 			if b.Granularity == int64(time.Minute) && !b.Damaged {
 				names = append(names, b.Name)
 			}

@@ -79,6 +79,13 @@ func put(t *testing.T, e *Engine, ref Ref, from time.Time, values ...float64) {
 	}
 }
 
+// blocksOf are the block files; the background merges them whenever it comes to that.
+func blocksOf(e *Engine) []blockInfo {
+	e.manifestMu.Lock()
+	defer e.manifestMu.Unlock()
+	return slices.Clone(e.manifest.Blocks)
+}
+
 // sums are those of all windows of a metric.
 func sums(t *testing.T, e *Engine, ref Ref, granularity time.Duration) []float64 {
 	t.Helper()
