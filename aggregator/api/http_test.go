@@ -200,7 +200,7 @@ func newScript(t *testing.T, o Options) *script {
 			t.Error(err)
 		}
 	})
-	o.Index = x
+	o.Index, o.OperationTimeout = x, patience
 	if o.Auth == nil {
 		basic, err := auth.NewBasic(auth.BasicOptions{Admins: []string{"admin"}})
 		if err != nil {

@@ -34,6 +34,9 @@ type plane struct {
 	dir   string       // of its files
 }
 
+// patience is how long a request may take on a machine that has much else to do.
+const patience = 5 * time.Minute
+
 // planeNow is the time of planes, unless they say otherwise.
 var planeNow = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 
@@ -75,7 +78,7 @@ func newPlane(tb testing.TB) *plane {
 	}))
 	who, err := auth.NewBasic(auth.BasicOptions{Admins: []string{"admin"}})
 	must(err)
-	p.e, p.s = e, New(Options{Index: x, Engine: e, Auth: who, Now: now})
+	p.e, p.s = e, New(Options{Index: x, Engine: e, Auth: who, Now: now, OperationTimeout: patience})
 	tb.Cleanup(func() {
 		if err := e.Close(ctx); err != nil {
 			tb.Error(err)

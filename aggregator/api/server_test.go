@@ -389,69 +389,6 @@ func TestHalfAnswersAreSeen(t *testing.T) {
 	}
 }
 
-// overTLS is a server of HTTP/2.
-func overTLS(t *testing.T, h http.Handler) *httptest.Server {
-	server := httptest.NewUnstartedServer(h)
-	server.EnableHTTP2 = true
-	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
-	server.StartTLS()
-	t.Cleanup(server.Close)
-	return server
-}
-
-// A client of HTTP/2 that does not read its answer ends the request. (Those of HTTP/1
-// [web.Listen] gives up.)
-func TestStreamsThatAreNotRead(t *testing.T) {
-	s := bare(Options{OperationTimeout: 100 * time.Millisecond})
-	ended := make(chan error, 1)
-	s.handle("GET /test/large", func(w http.ResponseWriter, r *http.Request) error {
-		block := make([]byte, 1<<20)
-		for {
-			if _, err := w.Write(block); err != nil {
-				ended <- err
-				return err
-			}
-		}
-	}, noLimit)
-	server := overTLS(t, s)
-	resp, err := server.Client().Get(server.URL + "/test/large")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if err := <-ended; err == nil || resp.ProtoMajor != 2 {
-		t.Errorf("the writer over %s ended with %v", resp.Proto, err)
-	}
-}
-
-// A stream on which nothing happens for longer than a request may take goes on.
-func TestQuietStreams(t *testing.T) {
-	s := bare(Options{OperationTimeout: 50 * time.Millisecond})
-	first := strings.Repeat("x", 100_000)
-	s.handle("GET /test/quiet", func(w http.ResponseWriter, r *http.Request) error {
-		io.WriteString(w, first)
-		if err := http.NewResponseController(w).Flush(); err != nil {
-			return err
-		}
-		select {
-		case <-r.Context().Done():
-			return r.Context().Err()
-		case <-time.After(4 * 50 * time.Millisecond):
-		}
-		_, err := io.WriteString(w, "end")
-		return err
-	}, noLimit)
-	server := overTLS(t, s)
-	resp, err := server.Client().Get(server.URL + "/test/quiet")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if got, err := io.ReadAll(resp.Body); err != nil || string(got) != first+"end" {
-		t.Errorf("%d bytes, %v", len(got), err)
-	}
-}
-
 // A body that does not come ends every request, also one that nobody reads.
 func TestBodiesThatDoNotCome(t *testing.T) {
 	server := httptest.NewServer(bare(Options{OperationTimeout: 50 * time.Millisecond, Auth: refusing{auth.Refusal{Code: 401}}}))
