@@ -80,6 +80,7 @@ func newRig(t testing.TB, o Options) *rig {
 		t.Fatal(err)
 	}
 	o.Index, o.Engine, o.Auth, o.Now = r.x, r.e, r, clock
+	o.Timeout = 5 * time.Minute // for a machine that has much else to do
 	r.s = New(o)
 	return r
 }

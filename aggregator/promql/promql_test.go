@@ -175,7 +175,7 @@ func TestEqualLabels(t *testing.T) {
 }
 
 func TestLimits(t *testing.T) {
-	r := newRig(t, Options{MaxSeries: 3, Timeout: time.Second, Concurrency: 1})
+	r := newRig(t, Options{MaxSeries: 3, Concurrency: 1})
 	for n := range 4 {
 		r.metric("admin", fmt.Sprint("vm-", n), "instance", "", map[string]any{"host": fmt.Sprint("c", n%2)}, "cpu", "gauge", every(60, 120, constant(1)))
 	}
@@ -193,7 +193,7 @@ func TestLimits(t *testing.T) {
 		t.Errorf("%d %+v", code, a)
 	}
 	leave()
-	if code, _ := r.ask("query", "query", "1", "timeout", "1s"); code != 200 {
+	if code, _ := r.ask("query", "query", "1", "timeout", "1m"); code != 200 {
 		t.Error(code)
 	}
 	if got := r.result("query", "query", `{resource_id=~"vm-1|vm-2"}`, "time", at(7199), "limit", "1"); strings.Count(got, "vm-") != 1 {
