@@ -125,6 +125,12 @@ func (q *Queue) Run(ctx context.Context) error {
 	q.mu.Lock()
 	q.ctx = ctx
 	q.mu.Unlock()
+	defer func() {
+		q.mu.Lock()
+		q.ctx = nil // no worker begins from here on
+		q.mu.Unlock()
+		q.work.Wait()
+	}()
 	for pause := q.o.First; ; pause = min(2*pause, time.Minute) {
 		owed, err := q.o.Store.Targets(ctx)
 		if err == nil {
@@ -141,10 +147,6 @@ func (q *Queue) Run(ctx context.Context) error {
 		}
 	}
 	<-ctx.Done()
-	q.mu.Lock()
-	q.ctx = nil // no worker begins from here on
-	q.mu.Unlock()
-	q.work.Wait()
 	return ctx.Err()
 }
 
