@@ -125,6 +125,8 @@ func TestGivenUpTogether(t *testing.T) {
 	if n := len(attempts); n != 1 {
 		t.Errorf("%d attempts", n)
 	}
+	r.stop()
+	<-r.done // nobody tries what is revived
 	// One that is revived has its time again.
 	first := r.letters(true)[0]
 	if first.Failed == "" || first.Tries != 1 {
