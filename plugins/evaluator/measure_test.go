@@ -2,7 +2,8 @@ package evaluator
 
 import (
 	"fmt"
-	"net"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -16,15 +17,12 @@ const noServers = "listen = ''\nstorage = ''\n"
 
 func TestConform(t *testing.T) { sdktest.Conform(t, sdktest.Options{Config: noServers}) }
 
-// unreachable is a URL where nothing listens.
-func unreachable(t *testing.T) string {
+// unanswering is the URL of a webhook that closes all connections.
+func unanswering(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return "http://" + l.Addr().String() + "/hook"
+	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
+	t.Cleanup(s.Close)
+	return s.URL + "/hook"
 }
 
 // TestMeasure: the figures follow what is done, and an action that can't be done is
@@ -47,7 +45,7 @@ name       = 'sleeps'
 type       = 'event'
 enabled    = false
 event_rule = { event_type = 'x' }
-`, unreachable(t)))
+`, unanswering(t)))
 	if _, err := p.Listen(t.Context(), 10); err != nil {
 		t.Fatal(err)
 	}
@@ -87,11 +85,18 @@ event_rule = { event_type = 'x' }
 		t.Fatal(err)
 	}
 	data, err := batches[0].Encode()
-	if err == nil {
-		err = p.PublishBatch(t.Context(), data)
-	}
 	if err != nil {
 		t.Fatal(err)
+	}
+	// That they are read is known a moment after the last is in memory; until then events are
+	// given back, and come again.
+	for begun := time.Now(); ; {
+		if err = p.PublishBatch(t.Context(), data); err == nil {
+			break
+		}
+		if time.Since(begun) > 2*time.Minute {
+			t.Fatal(err)
+		}
 	}
 	await("it is alarmed", func(got map[string]float64) bool {
 		for name, want := range map[string]float64{
@@ -107,7 +112,7 @@ event_rule = { event_type = 'x' }
 		if got[prefix+"deliveries_pending"] == 1 {
 			return false
 		}
-		return got[prefix+"deliveries_dead"] == 1 && got[prefix+"deliveries_oldest_seconds"] == 0 && got[prefix+"attempts_failed_total"] > 1 &&
-			got[prefix+"attempts_total"] == got[prefix+"attempts_failed_total"]
+		return got[prefix+"deliveries_dead"] == 1 && got[prefix+"deliveries_oldest_seconds"] == 0 && got[prefix+"attempts_total"] == got[prefix+"attempts_failed_total"] &&
+			got[prefix+"attempts_failed_total"] >= 1 // more, unless the machine is so busy that the first comes too late
 	})
 }

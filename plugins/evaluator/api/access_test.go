@@ -64,7 +64,7 @@ func newCloud(t testing.TB) *cloud {
 	c := &cloud{t: t, store: s}
 	c.server = api.New(api.Options{
 		Store: s, Evaluator: e, Trusts: c, Limits: store.Limits{Project: -1, User: -1}, Owed: func([]string) {}, Retry: func(string) {},
-		Web: web.Options{Auth: c, MaxBody: 1 << 20, Timeout: 10 * time.Second},
+		Web: web.Options{Auth: c, MaxBody: 1 << 20, Timeout: time.Minute},
 	})
 	return c
 }

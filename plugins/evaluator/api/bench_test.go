@@ -35,7 +35,7 @@ func BenchmarkCreate(b *testing.B) {
 	server := api.New(api.Options{
 		Store: s, Evaluator: e, Record: func(c *store.Change) []*store.Delivery { return []*store.Delivery{action.Event(c)} },
 		Limits: store.Limits{Project: -1, User: -1},
-		Web:    web.Options{Auth: auth.None{}, Log: slog.New(slog.DiscardHandler), MaxBody: 1 << 20, Timeout: 10 * time.Second},
+		Web:    web.Options{Auth: auth.None{}, Log: slog.New(slog.DiscardHandler), MaxBody: 1 << 20, Timeout: time.Minute},
 	})
 	cpu := func() time.Duration {
 		var u unix.Rusage

@@ -48,7 +48,7 @@ func (c *cloud) noting(change func(*api.Options)) *noted {
 		Store: c.store, Evaluator: n, Trusts: c, Limits: store.Limits{Project: -1, User: -1},
 		Owed:  func(targets []string) { n.note("owed %s", targets[0]) },
 		Retry: func(target string) { n.note("retry %s", target) },
-		Web:   web.Options{Auth: c, MaxBody: 1 << 20, Timeout: 10 * time.Second},
+		Web:   web.Options{Auth: c, MaxBody: 1 << 20, Timeout: time.Minute},
 	}
 	change(&o)
 	c.server = api.New(o)

@@ -109,7 +109,7 @@ func TestReplayAnswers(t *testing.T) {
 		"away":    {past{err: errors.New("it is away")}, 503, "it is away"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c.server = api.New(api.Options{Store: c.store, Evaluator: test.past, Web: web.Options{Auth: c, MaxBody: 1 << 20, Timeout: 10 * time.Second}})
+			c.server = api.New(api.Options{Store: c.store, Evaluator: test.past, Web: web.Options{Auth: c, MaxBody: 1 << 20, Timeout: time.Minute}})
 			if code, text := c.ask("u@p/member", "POST", "/v2/test", body); code != test.code || !strings.Contains(text, test.text) || code == 200 && text != test.text {
 				t.Errorf("%d %s", code, text)
 			}

@@ -170,7 +170,7 @@ func TestCompositeWithASourceAway(t *testing.T) {
 	either := b.alarmOf("composite", `{"or": [`+unknown+`, `+known+`, `+unknown+`]}`)
 	both := b.alarmOf("composite", `{"and": [`+known+`, `+unknown+`, `+unknown+`]}`)
 	b.begin()
-	b.now = b.now.Add(time.Second) // they have rested
+	b.now = b.now.Add(time.Minute) // they have rested, however long computing took
 	b.point(n, b.now, 100)
 	b.look()
 	b.expect("either", either.ID, def.Alerting)
@@ -225,7 +225,10 @@ type slow struct {
 }
 
 func (s *slow) Compute(ctx context.Context, _ sdk.ComputeQuery) ([]sdk.ComputedSeries, error) {
-	s.asked <- struct{}{}
+	select {
+	case s.asked <- struct{}{}:
+	default: // it was asked before
+	}
 	select {
 	case <-s.answer:
 		return nil, nil
@@ -241,7 +244,7 @@ func TestSlowPrometheus(t *testing.T) {
 	a := r.alarm("r1", "")
 	group := r.group("r1")
 	r.alarmOf("prometheus", `{"query": "up", "threshold": 1, "comparison_operator": "gt"}`)
-	s := &slow{asked: make(chan struct{}, 10), answer: make(chan struct{})}
+	s := &slow{asked: make(chan struct{}, 1), answer: make(chan struct{})}
 	r.prometheus = s
 	r.start()
 	<-s.asked
@@ -294,7 +297,7 @@ func TestOneBrokenAlarm(t *testing.T) {
 		a.schedules = schedules
 		b.e.mark(a)
 		b.e.mu.Unlock()
-		b.now = b.now.Add(time.Second)
+		b.now = b.now.Add(time.Minute) // the group has rested, however long computing took
 		b.point(n, b.now, 100)
 		b.look()
 		b.point(n, b.now, 100)
