@@ -184,9 +184,7 @@ func (l *Log) Trim(before Position) error {
 	l.trimming.Lock()
 	defer l.trimming.Unlock()
 	for {
-		l.mu.Lock()
-		old := l.trimmable(before)
-		l.mu.Unlock()
+		old := l.leaving(before)
 		if old == nil {
 			return nil
 		}
@@ -198,6 +196,18 @@ func (l *Log) Trim(before Position) error {
 		l.segments = l.segments[1:]
 		l.mu.Unlock()
 	}
+}
+
+// leaving returns the segment that Trim removes next, of which nobody begins to read from
+// now on.
+func (l *Log) leaving(before Position) *segment {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	old := l.trimmable(before)
+	if old != nil {
+		old.leaves = true
+	}
+	return old
 }
 
 // trimmable returns the oldest segment if it is not written to and ends before a position.

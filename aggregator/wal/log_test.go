@@ -337,6 +337,33 @@ func TestTailPiecesAreALog(t *testing.T) {
 	}
 }
 
+// TestTailWhileTheLogIsTrimmed looks at the log when a segment's file is gone, and the log does not
+// know that yet.
+func TestTailWhileTheLogIsTrimmed(t *testing.T) {
+	l := open(t, Options{Dir: memDir(t), SegmentSize: 1000})
+	var all []Position
+	for i := range 4 {
+		all = append(all, write(t, l, text(i, 2000)))
+	}
+	if err := l.dir.remove(l.leaving(all[2])); err != nil {
+		t.Fatal(err)
+	}
+	piece, err := l.Tail(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer piece.Close()
+	if piece.From != all[1] {
+		t.Errorf("piece from %s, want %s", piece.From, all[1])
+	}
+	if err := l.Trim(all[2]); err != nil {
+		t.Fatal(err)
+	}
+	if first := l.Stats().First; first != all[2] {
+		t.Errorf("log from %s, want %s", first, all[2])
+	}
+}
+
 func TestTailGivesOnlyWhatIsDurable(t *testing.T) {
 	f := faults{entered: make(chan struct{}, 100)}
 	l := open(t, Options{Dir: memDir(t), create: f.open})

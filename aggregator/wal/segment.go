@@ -78,6 +78,7 @@ type segment struct {
 	before Position // end of the segment before; start when that is not known
 	known  bool
 	size   int64 // of the file
+	leaves bool  // is being trimmed: the file may be gone
 }
 
 // offset is where in the file a position is.

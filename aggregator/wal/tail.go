@@ -30,7 +30,7 @@ func (l *Log) Tail(from Position) (*Tail, error) {
 		if i+1 < len(l.segments) {
 			end = min(end, l.segments[i+1].before)
 		}
-		if from >= end || s.start >= end {
+		if from >= end || s.start >= end || s.leaves {
 			continue
 		}
 		file, err := os.Open(s.path)
