@@ -81,15 +81,17 @@ func TestAggregatorDamagedBlock(t *testing.T) {
 	if whole != len(all)-1 {
 		t.Errorf("%d of %d metrics are answered", whole, len(all))
 	}
-	if n := len(regexp.MustCompile(`msg=damaged .*`+regexp.QuoteMeta(name)).FindAllString(g.Log(), -1)); n != 1 {
-		t.Errorf("the log tells of it %d times:\n%s", n, g.LogTail())
-	}
+	told := `msg=damaged .*` + regexp.QuoteMeta(name)
+	g.AwaitLog(told)
 	// The coarser windows and the time after are in other places.
 	for _, s := range all {
 		g.must(http.StatusOK, "GET", "/v1/metric/"+s.id+"/measures?aggregation=count&granularity=60", nil, nil)
 	}
 	g.write(map[*series][]point{all[0]: row(yesterday().Add(2*time.Hour), 10, 1)})
 	g.Stop()
+	if n := len(regexp.MustCompile(told).FindAllString(g.Log(), -1)); n != 1 {
+		t.Errorf("the log tells of it %d times:\n%s", n, g.LogTail())
+	}
 }
 
 // getWithWarnings gives an answer of 200 and what it warns of.
@@ -152,9 +154,8 @@ func TestAggregatorDamagedLog(t *testing.T) {
 	if whole != len(all)-1 || lost != 1 {
 		t.Errorf("%d metrics are whole, %d have nothing", whole, lost)
 	}
-	if n := len(regexp.MustCompile(`msg=damaged .*are lost`).FindAllString(g.Log(), -1)); n != 1 {
-		t.Errorf("the log tells of it %d times:\n%s", n, g.LogTail())
-	}
+	const told = `msg=damaged .*are lost`
+	g.AwaitLog(told)
 	more := map[*series][]point{}
 	for _, s := range all {
 		more[s] = row(yesterday().Add(time.Hour), 10, 1)
@@ -162,6 +163,9 @@ func TestAggregatorDamagedLog(t *testing.T) {
 	g.write(more)
 	g.expect(all)
 	g.Stop()
+	if n := len(regexp.MustCompile(told).FindAllString(g.Log(), -1)); n != 1 {
+		t.Errorf("the log tells of it %d times:\n%s", n, g.LogTail())
+	}
 	g.start()
 	g.expect(all)
 	g.Stop()

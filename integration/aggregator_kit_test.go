@@ -310,8 +310,10 @@ func row(start time.Time, n int, from float64) []point {
 	return points
 }
 
-// yesterday is a full hour long enough ago.
-func yesterday() time.Time { return time.Now().UTC().Add(-24 * time.Hour).Truncate(time.Hour) }
+var testsBegun = time.Now()
+
+// yesterday is a full hour long enough ago, the same one for as long as the tests run.
+func yesterday() time.Time { return testsBegun.UTC().Add(-24 * time.Hour).Truncate(time.Hour) }
 
 // objects lists files of the store whose names match.
 func (g *aggregator) objects(pattern string) []string {

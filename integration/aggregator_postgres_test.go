@@ -184,10 +184,17 @@ func TestAggregatorIndexAway(t *testing.T) {
 	}
 	p.Start()
 	g.must(http.StatusCreated, "POST", "/v1/metric", map[string]any{"archive_policy_name": "kept"}, nil)
-	g.Stop()
 	// Twice, for reads and for changes.
-	for _, sentence := range []string{`msg="the index is away`, `msg="the index is back"`} {
-		if n := strings.Count(g.Log(), sentence); n < 2 || n > 4 {
+	sentences := []string{`msg="the index is away`, `msg="the index is back"`}
+	for _, sentence := range sentences {
+		Eventually(t, "the log says twice "+sentence, func() error {
+			n := strings.Count(g.Log(), sentence)
+			return want(n >= 2, "%d times", n)
+		})
+	}
+	g.Stop()
+	for _, sentence := range sentences {
+		if n := strings.Count(g.Log(), sentence); n > 4 {
 			t.Errorf("the log has %d times %s:\n%s", n, sentence, g.LogTail())
 		}
 	}

@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"bytes"
 	"fmt"
 	"html"
 	"net/http"
@@ -10,6 +11,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/uuid"
+	"github.com/klauspost/compress/zstd"
 
 	"github.com/nephoscope/nepho/integration/parts"
 )
@@ -44,14 +48,55 @@ func (b *bucket) objects(pattern string) []string {
 }
 
 // awaitNew waits until there is an object that was not there before.
-func (b *bucket) awaitNew(pattern string) {
+func (b *bucket) awaitNew(pattern string, before []string) {
 	b.t.Helper()
-	before := b.objects(pattern)
 	Eventually(b.t, "a new object "+pattern+" is in the bucket", func() error {
 		if !slices.ContainsFunc(b.objects(pattern), func(o string) bool { return !slices.Contains(before, o) }) {
 			return errNot
 		}
 		return nil
+	})
+}
+
+// awaitLog waits until all that was written is in the bucket's copy of the log. A piece
+// that gets there may have been begun before; the one after it was not. It writes to a
+// metric of its own, so that there is something for both.
+func (b *bucket) awaitLog(g *aggregator, mark *series) {
+	b.t.Helper()
+	for i := range 2 {
+		before := b.objects("log/*/*")
+		g.write(map[*series][]point{mark: row(yesterday().Add(time.Duration(i)*time.Second), 1, 1)})
+		b.awaitNew("log/*/*", before)
+	}
+}
+
+// awaitIndex waits until a copy of the index that has a resource or metric is in the
+// bucket.
+func (b *bucket) awaitIndex(id string) {
+	b.t.Helper()
+	binary, err := uuid.MustParse(id).MarshalBinary()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	d, err := zstd.NewReader(nil)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer d.Close()
+	Eventually(b.t, "the index is in the bucket with "+id, func() error {
+		names := b.objects("index/*")
+		if len(names) == 0 {
+			return errNot
+		}
+		packed, err := os.ReadFile(slices.Max(names))
+		if err != nil {
+			return err
+		}
+		index, err := d.DecodeAll(packed, nil)
+		if err != nil {
+			return err
+		}
+		return want(bytes.Contains(index, binary), "it is not in %d bytes", len(index))
 	})
 }
 
@@ -65,7 +110,7 @@ func TestAggregatorNodeLost(t *testing.T) {
 		"id": "a0000000-0000-0000-0000-00000000000f", "metrics": map[string]any{"power": map[string]any{"archive_policy_name": "kept"}},
 	}, nil)
 	named := map[string]any{}
-	b.awaitNew("index/*")
+	b.awaitIndex("a0000000-0000-0000-0000-00000000000f") // which was made last
 	points := map[*series][]point{}
 	for round := range 5 {
 		for i, s := range all {
@@ -74,11 +119,7 @@ func TestAggregatorNodeLost(t *testing.T) {
 		g.write(points)
 	}
 	g.must(http.StatusAccepted, "POST", "/v1/resource/generic/a0000000-0000-0000-0000-00000000000f/metric/power/measures", row(yesterday(), 10, 1), nil)
-	// The copy that is made after one which was made after the last write has all.
-	b.awaitNew("log/*/*")
-	mark := g.makeMetric()
-	g.write(map[*series][]point{mark: row(yesterday(), 1, 1)})
-	b.awaitNew("log/*/*")
+	b.awaitLog(g, g.makeMetric()) // one which the copy of the index does not have
 	g.Kill9()
 	if err := os.RemoveAll(g.Path("aggregator")); err != nil {
 		t.Fatal(err)
@@ -117,13 +158,13 @@ func TestAggregatorS3Away(t *testing.T) {
 	all := g.makeMetrics(8)
 	w := startWriters(t, g, 2, all)
 	w.await(20)
-	b.awaitNew("blocks/*")
+	b.awaitNew("blocks/*", b.objects("blocks/*"))
 	b.Kill9()
 	g.AwaitLog(`level=WARN msg="a request failed and is tried again"`)
 	w.await(20)
 	b.Start()
 	w.await(20)
-	b.awaitNew("blocks/*")
+	b.awaitNew("blocks/*", b.objects("blocks/*"))
 	end9(t, g.Agent, "storage/aggregator")
 	w.await(20)
 	w.end()
@@ -145,15 +186,14 @@ func TestAggregatorTwoNodes(t *testing.T) {
 	b := newBucket(t)
 	first := newAggregator(t, b.options()).start()
 	all := first.makeMetrics(3)
-	b.awaitNew("index/*") // else the second node begins with an index of its own
+	mark := first.makeMetric()
+	b.awaitIndex(mark.id) // else the second node does not know the metrics
 	points := map[*series][]point{}
 	for _, s := range all {
 		points[s] = row(yesterday(), 100, 1)
 	}
 	first.write(points)
-	b.awaitNew("log/*/*")
-	first.write(map[*series][]point{all[0]: row(yesterday().Add(100*time.Second), 1, 1)})
-	b.awaitNew("log/*/*")
+	b.awaitLog(first, mark)
 
 	second := newAggregator(t, b.options()).start()
 	first.AwaitLog(`level=ERROR msg="the store was taken over"`)

@@ -153,9 +153,7 @@ publishers = ["never"]
 	if code != 1 || !strings.Contains(stderr, "rogue: this poll fails") || !strings.Contains(out, "host.memory.total") {
 		t.Errorf("code %d, says %s\n%s", code, out, stderr)
 	}
-	if left := a.Processes(); len(left) > 0 {
-		t.Errorf("processes %v are left", left)
-	}
+	a.awaitNoProcesses()
 }
 
 func TestPluginsAreListed(t *testing.T) {
@@ -213,12 +211,12 @@ func TestSampleConfigurations(t *testing.T) {
 func TestStatusCommand(t *testing.T) {
 	t.Parallel()
 	a := StartAgent(t, healthy)
-	awaitFlow(t, a, "healthy.json", 3)
-	out, stderr, code := a.Run("status")
-	if code != 0 || !regexpMatch(`(?m)^nepho \S+, process \d+, up `, out) || !regexpMatch(`(?m)^healthy/file +[1-9]`, out) || !regexpMatch(`(?m)^pollster/host +ready `, out) {
-		t.Errorf("code %d: %s%s", code, out, stderr)
-	}
-	out, _, code = a.Run("status", "--json", "--address", a.Listen)
+	Eventually(t, "the status is good and shows that samples flow", func() error {
+		out, stderr, code := a.Run("status")
+		return want(code == 0 && regexpMatch(`(?m)^nepho \S+, process \d+, up `, out) && regexpMatch(`(?m)^healthy/file +[1-9]`, out) && regexpMatch(`(?m)^pollster/host +ready `, out),
+			"code %d: %s%s", code, out, stderr)
+	})
+	out, _, code := a.Run("status", "--json", "--address", a.Listen)
 	var s host.Status
 	if err := json.Unmarshal([]byte(out), &s); err != nil || code != 0 || s.PID != a.PID() {
 		t.Errorf("code %d, %v: %s", code, err, out)
@@ -292,9 +290,10 @@ func TestMetrics(t *testing.T) {
 			}
 		}
 	}
-	if n := a.Metric("nepho_sink_published_total", "pipeline", "healthy", "publisher", "file"); n < 13 {
-		t.Errorf("%g are published", n)
-	}
+	Eventually(t, "what is in the file is counted", func() error { // when the publisher has answered
+		n := a.Metric("nepho_sink_published_total", "pipeline", "healthy", "publisher", "file")
+		return want(n >= 13, "%g are published", n)
+	})
 	if a.Metric("nepho_plugin_up") != 2 || a.Metric("nepho_instance_up") != 2 {
 		t.Errorf("%g plugins and %g instances are up", a.Metric("nepho_plugin_up"), a.Metric("nepho_instance_up"))
 	}

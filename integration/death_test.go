@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -51,6 +52,10 @@ func startEveryKind(t *testing.T) *Agent {
 	return a
 }
 
+// inTime is when a stop with a stop_timeout of some seconds must be over on a busy
+// machine, and one that waits for what hangs is not.
+const inTime = 30 * time.Second
+
 // However the host ends, its plugins end with it; Wait looks at that.
 func TestEndOfTheHost(t *testing.T) {
 	t.Run("kill9", func(t *testing.T) {
@@ -77,7 +82,7 @@ func TestEndOfTheHost(t *testing.T) {
 				t.Errorf("it ended with code %d", code)
 			}
 			t.Logf("stopped after %v with a stop_timeout of 2s", time.Since(begun))
-			if took := time.Since(begun); took > 12*time.Second {
+			if took := time.Since(begun); took > inTime {
 				t.Errorf("it took %v", took)
 			}
 		})
@@ -99,10 +104,9 @@ func TestEndOfTheHost(t *testing.T) {
 		a := NewAgent(t, "[agent]\nstop_timeout = '2s'\n[[pollster.rogue]]\nenv = { ROGUE = 'no-handshake' }\n[[publisher.file]]\npath = '${DIR}/x'\n")
 		a.installRogue("pollster")
 		a.Start()
-		begun := time.Now()
 		a.Stop()
-		if took := time.Since(begun); took > 7*time.Second {
-			t.Errorf("it took %v", took)
+		if _, said, _ := strings.Cut(a.Log(), "msg=stopping"); said == "" || strings.Contains(said, "timeout while waiting") {
+			t.Errorf("the plugin was not killed, but waited for: %s", said)
 		}
 	})
 	t.Run("with_a_frozen_plugin", func(t *testing.T) {
@@ -114,7 +118,7 @@ func TestEndOfTheHost(t *testing.T) {
 		syscall.Kill(a.Plugin("publisher/file").PID, syscall.SIGSTOP)
 		begun := time.Now()
 		a.Stop()
-		if took := time.Since(begun); took > 15*time.Second {
+		if took := time.Since(begun); took > inTime {
 			t.Errorf("it took %v", took)
 		}
 	})
@@ -128,12 +132,8 @@ func TestEndOfTheHost(t *testing.T) {
 		a.Signal(syscall.SIGTERM)
 		a.AwaitLog("msg=stopping")
 		time.Sleep(1500 * time.Millisecond) // one Ctrl-C may arrive twice
-		begun := time.Now()
 		a.Signal(syscall.SIGTERM)
 		a.Wait(patience)
-		if took := time.Since(begun); took > 15*time.Second {
-			t.Errorf("it took %v", took)
-		}
 	})
 }
 
@@ -162,24 +162,20 @@ func TestLeftoversOfKilledHosts(t *testing.T) {
 	}
 }
 
-// A plugin that is killed is back at once, with the instances it had; how fast is
-// in the log.
+// A plugin that is killed is started again at once, with the instances it had.
 func TestRestartAfterACrash(t *testing.T) {
 	t.Parallel()
 	a := StartAgent(t, healthy)
 	awaitFlow(t, a, "healthy.json", 3)
 	for _, name := range []string{"pollster/host", "publisher/file"} {
 		was := a.Plugin(name)
-		begun := time.Now()
 		syscall.Kill(was.PID, syscall.SIGKILL)
 		Eventually(t, name+" runs again", func() error {
 			p := a.Plugin(name)
 			return want(p.State == supervisor.Ready && p.PID != was.PID, "it is %s", p.State)
 		})
-		took := time.Since(begun)
-		t.Logf("%s ran again after %v", name, took)
-		if took > 5*time.Second {
-			t.Errorf("%s took %v", name, took)
+		if line := a.AwaitLog(`msg="plugin ended" .*plugin=` + name + ` .*killed`); !strings.Contains(line, "state=backoff again_in=0s") {
+			t.Errorf("%s is not started at once: %s", name, line)
 		}
 		if p := a.Plugin(name); p.Restarts != was.Restarts+1 || !regexpMatch("killed", p.Error) {
 			t.Errorf("the status says %+v", p)

@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -33,18 +34,25 @@ exchange = %q
 path = "${DIR}/out.json"
 sync = "none"
 `, broker.URL(), form, prefetch, form))
-	Eventually(t, "the queue is there", func() error {
-		if !strings.Contains(string(broker.API("GET", "/api/queues", nil)), fmt.Sprintf(`"name":%q`, form)) {
-			return errNot
+	// Before it is bound to the exchange, what comes there is lost.
+	Eventually(t, "the queue is bound", func() error {
+		var bindings []struct{ Source, Destination string }
+		if err := json.Unmarshal(broker.API("GET", "/api/bindings", nil), &bindings); err != nil {
+			return err
 		}
-		return nil
+		for _, b := range bindings {
+			if b.Source == form && b.Destination == form {
+				return nil
+			}
+		}
+		return fmt.Errorf("there are %v", bindings)
 	})
 	sender := StartAgent(t, fmt.Sprintf(`
 [[pollster.generator]]
 numbered = true
 samples = 50
 interval = "50ms"
-timeout = "5s"
+timeout = "60s"
 [[publisher.amqp]]
 urls = [%q]
 exchange = %q
@@ -69,6 +77,7 @@ func (c *chain) flow(n int) {
 // finish stops both ends and compares. So many deliveries may have come again.
 func (c *chain) finish(again int) {
 	c.t.Helper()
+	dry(c.t, c.sender)
 	c.sender.Stop()
 	upTo := last(c.t, c.sender, "generator")
 	awaitArrival(c.t, c.taker, "out.json", upTo)

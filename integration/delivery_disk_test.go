@@ -36,7 +36,7 @@ const intoNothing = `
 numbered = true
 samples = 500
 interval = "20ms"
-timeout = "5s"
+timeout = "60s"
 [[publisher.file]]
 path = "${DIR}/there/out.json"
 sync = "none"
@@ -119,6 +119,8 @@ func TestKillHostOnFullDisk(t *testing.T) {
 func TestDiskFullHoldsNotificationBack(t *testing.T) {
 	t.Parallel()
 	a := NewAgent(t, `
+[agent]
+stop_timeout = "5s" # more waits than need arrive
 [[notification.rogue]]
 every = "0s"
 [[publisher.file]]
@@ -128,7 +130,7 @@ sync = "none"
 	install(t, a, "notification")
 	a.smallDisk("512k")
 	a.Start()
-	before := awaitHeldBack(t, a, "rogue")
+	before := awaitHeldBack(t, a, "rogue", "default", "file")
 	addsUp(t, a)
 	if k := a.Sink("default", "file"); k.DroppedFull+k.DroppedDisk > 0 || k.DiskError == "" {
 		t.Errorf("%+v", k)
@@ -196,6 +198,7 @@ func TestSpoolTornAndDamagedBetweenRuns(t *testing.T) {
 	a.Start()
 	awaitArrival(t, a, "there/out.json", at+1)
 	addsUp(t, a)
+	dry(t, a)
 	k := a.Sink("default", "file")
 	if k.Recovered != uint64(at) || k.DroppedDamage != batch {
 		t.Errorf("%d of %d recovered, %d damaged", k.Recovered, at, k.DroppedDamage)

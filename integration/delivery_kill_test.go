@@ -33,7 +33,7 @@ func TestKillPollsterMidPoll(t *testing.T) {
 numbered = true
 samples = 6_000
 interval = "100ms"
-timeout = "5s"
+timeout = "60s"
 [[publisher.file]]
 path = "${DIR}/out.json"
 `)
@@ -46,6 +46,7 @@ path = "${DIR}/out.json"
 		t.Errorf("%d restarts, want 3", r)
 	}
 	addsUp(t, a)
+	dry(t, a)
 	a.Stop()
 	expectAll(t, arrived(a.Samples("out.json")), last(t, a, "generator"), 3*6_000)
 }
@@ -56,6 +57,7 @@ func TestKillTransformerMidBatch(t *testing.T) {
 [[pollster.generator]]
 samples = 1_000
 interval = "100ms"
+timeout = "60s"
 [[transformer.rate_of_change]]
 [[publisher.file]]
 name = "raw"
@@ -98,7 +100,7 @@ func TestKillPublisherMidBatch(t *testing.T) {
 numbered = true
 samples = 4_000
 interval = "100ms"
-timeout = "5s"
+timeout = "60s"
 [[publisher.file]]
 path = "${DIR}/out.json"
 `+spool)
@@ -109,6 +111,7 @@ path = "${DIR}/out.json"
 			awaitNumber(t, a, "generator", 44_000)
 			awaitArrival(t, a, "out.json", 40_000)
 			addsUp(t, a)
+			dry(t, a)
 			a.Stop()
 			expectAll(t, arrived(a.Samples("out.json")), last(t, a, "generator"), 4*4_000)
 			if k := deadLetters(t, a, "default/file.jsonl"); len(k) > 0 {
@@ -130,7 +133,7 @@ func TestKillHostWhileAllFlows(t *testing.T) {
 numbered = true
 samples = 500
 interval = "20ms"
-timeout = "5s"
+timeout = "60s"
 [[publisher.file]]
 path = "${DIR}/out.json"
 `)
@@ -148,6 +151,7 @@ path = "${DIR}/out.json"
 	}
 	awaitNumber(t, a, "generator", (lives+1)*8_000)
 	addsUp(t, a)
+	dry(t, a)
 	a.Stop()
 	got := arrived(a.Samples("out.json"))
 	for n := range underWay {
@@ -166,7 +170,7 @@ func TestKillHostWithFullSpool(t *testing.T) {
 numbered = true
 samples = 4_000
 interval = "100ms"
-timeout = "5s"
+timeout = "60s"
 [[publisher.file]]
 path = "${DIR}/there/out.json"
 retry_max = "1s"
@@ -189,6 +193,7 @@ retry_max = "1s"
 	a.mkdir("there")
 	awaitArrival(t, a, "there/out.json", at+1)
 	addsUp(t, a)
+	dry(t, a)
 	a.Stop()
 	got := arrived(a.Samples("there/out.json"))
 	for n := at - 8_000 + 1; n <= at; n++ { // of the poll that was under way

@@ -40,7 +40,7 @@ func influx(url string) string {
 numbered = true
 samples = 300
 interval = "20ms"
-timeout = "5s"
+timeout = "60s"
 [[publisher.influxdb]]
 url = %q
 request_timeout = "1s"
@@ -84,11 +84,13 @@ func TestInfluxDBKilledPausedRestarted(t *testing.T) {
 	next()
 	db.Restart()
 	next()
-	awaitDrained(t, a)
+	dry(t, a)
 	a.Stop()
 	expectAll(t, stored(t, db, "generator.number"), last(t, a, "generator"), 0)
-	if n := strings.Count(a.Log(), "publisher does not take samples"); n < 2 || n > 4 {
-		t.Errorf("%d complaints in the log of three interruptions", n)
+	// One for each interruption, however often it was tried.
+	n, ends := strings.Count(a.Log(), "publisher does not take samples"), strings.Count(a.Log(), "publisher takes samples again")
+	if n < 2 || n != ends {
+		t.Errorf("%d complaints in the log of three interruptions, and %d ends of them", n, ends)
 	}
 }
 
@@ -180,7 +182,7 @@ func TestSinkSlowAndAnswering500(t *testing.T) {
 		f.set(func(w http.ResponseWriter, pass func(http.ResponseWriter)) { pass(w) })
 		a.awaitSink("default", "influxdb", false)
 	}
-	awaitDrained(t, a)
+	dry(t, a)
 	a.Stop()
 	expectAll(t, stored(t, db, "generator.number"), last(t, a, "generator"), 0)
 	if k := deadLetters(t, a, "default/influxdb.jsonl"); len(k) > 0 {
@@ -242,7 +244,7 @@ func TestRowsRefusedForGood(t *testing.T) {
 numbered = true
 samples = 100
 interval = "10ms"
-timeout = "5s"
+timeout = "60s"
 [[publisher.discard]]
 fail = "refuse_rows"
 fail_every = 3

@@ -26,6 +26,10 @@ import (
 // busy with other things.
 const patience = 60 * time.Second
 
+// stopTimeout is the agents' stop_timeout where a test sets none: with the default a
+// busy machine leaves in the spools, and cuts off, what tests look for behind a stop.
+const stopTimeout = 90 * time.Second
+
 // Agent is a nepho with a folder, a configuration and a port of its own. Its
 // methods fail the test when they cannot do what they say; call them from the
 // test's own goroutine.
@@ -48,7 +52,8 @@ type Agent struct {
 }
 
 // NewAgent makes an agent that is not started yet. The configuration is all but
-// the options data_dir, listen and plugin_dir of [agent], which are set.
+// the options data_dir, listen and plugin_dir of [agent], which are set, as is
+// stop_timeout unless the configuration has it.
 func NewAgent(tb parts.TB, config string) *Agent {
 	tb.Helper()
 	bin, err := filepath.Abs(os.Getenv("NEPHO_BIN"))
@@ -66,7 +71,11 @@ func NewAgent(tb parts.TB, config string) *Agent {
 			tb.Fatalf("cannot make a directory: %v", err)
 		}
 	}
-	a.write("nepho.toml", fmt.Sprintf("[agent]\ndata_dir = '%s'\nplugin_dir = '%s'\nlisten = '%s'\n", a.Path("data"), a.Path("plugins"), a.Listen))
+	own := fmt.Sprintf("[agent]\ndata_dir = '%s'\nplugin_dir = '%s'\nlisten = '%s'\n", a.Path("data"), a.Path("plugins"), a.Listen)
+	if !strings.Contains(config, "stop_timeout") {
+		own += fmt.Sprintf("stop_timeout = '%v'\n", stopTimeout)
+	}
+	a.write("nepho.toml", own)
 	a.Configure(config)
 	tb.Cleanup(a.cleanUp)
 	return a
@@ -206,7 +215,7 @@ func (a *Agent) Wait(within time.Duration) int {
 func (a *Agent) Stop() {
 	a.tb.Helper()
 	a.Signal(syscall.SIGTERM)
-	if code := a.Wait(patience); code != 0 {
+	if code := a.Wait(stopTimeout + patience); code != 0 {
 		a.tb.Fatalf("the agent ended with code %d; its log ends:\n%s", code, a.LogTail())
 	}
 }
@@ -222,8 +231,9 @@ func (a *Agent) Kill9() {
 	a.Wait(patience)
 }
 
-// orphanGrace is how long after the agent's end its plugins may be there.
-const orphanGrace = 2 * time.Second
+// orphanGrace is how long after the agent's end its plugins may be there: they are
+// killed, and then the machine has to come round to ending them.
+const orphanGrace = 30 * time.Second
 
 func (a *Agent) awaitNoProcesses() {
 	a.tb.Helper()

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
@@ -22,7 +21,7 @@ import (
 
 // client does not keep connections: an agent that is killed takes them along.
 func client() *http.Client {
-	return &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	return &http.Client{Timeout: patience / 2, Transport: &http.Transport{DisableKeepAlives: true}}
 }
 
 // Get asks the agent's HTTP server and gives the status code and the body.

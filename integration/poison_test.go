@@ -8,6 +8,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/nephoscope/nepho/agent/host"
 	"github.com/nephoscope/nepho/sdk"
 )
 
@@ -74,7 +75,7 @@ func TestPoison(t *testing.T) {
 			if kind == "publisher" {
 				instances += "path = '${DIR}/other.json'\nretry_max = '100ms'\n"
 			}
-			a := NewAgent(t, "[agent]\ninterval = '50ms'\ntimeout = '20s'\n"+instances+fmt.Sprintf(`
+			a := NewAgent(t, "[agent]\ninterval = '50ms'\ntimeout = '60s'\n"+instances+fmt.Sprintf(`
 [[pollster.rogue]]
 name = "numbers"
 [[pollster.rogue]]
@@ -149,8 +150,12 @@ publishers = ["rogue"]
 	a.installRogue("publisher")
 	a.Start()
 	awaitFlow(t, a, "healthy.json", 30)
-	s := a.Sink("stuck", "rogue")
-	if s.Published+s.Refused+s.DroppedFull > 0 || s.Waiting == 0 || s.Error == "" {
+	var s host.SinkStatus
+	Eventually(t, "samples wait for the publisher", func() error {
+		s = a.Sink("stuck", "rogue")
+		return want(s.Waiting > 0 && s.Error != "", "it has %+v", s)
+	})
+	if s.Published+s.Refused+s.DroppedFull > 0 {
 		t.Errorf("it has %+v", s)
 	}
 	a.Stop()

@@ -248,7 +248,7 @@ func TestQuickstart(t *testing.T) {
 			a := NewAgent(t, "")
 			guests := name != "alone"
 			file := strings.NewReplacer(
-				"127.0.0.1:8790", a.Listen, `interval = "5s"`, `interval = "500ms"`,
+				"127.0.0.1:8790", a.Listen, `interval = "5s"`, "interval = '500ms'\ntimeout = '60s'",
 				"optional = true", "optional = true\nuri = 'test:///default'\nsocket = '"+socket+"'\n",
 			).Replace(string(text))
 			a.write("quickstart.toml", file)

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/nephoscope/nepho/agent/host"
 )
 
 // numbered is a configuration whose pollsters give numbered samples, with parts
@@ -26,7 +28,7 @@ func (n numbered) String() string {
 	}
 	return fmt.Sprintf(`
 [agent]
-timeout = "20s"
+timeout = "60s"
 [[pollster.rogue]]
 name = "a"
 interval = "%s"
@@ -64,6 +66,11 @@ func startNumbered(t *testing.T, n numbered) *Agent {
 	a.installRogue("pollster", "transformer", "publisher")
 	a.Start()
 	a.AwaitReady()
+	Eventually(t, "both sources have given something", func() error {
+		samples := a.Samples("file.json")
+		got := min(len(numbers(samples, "a")), len(numbers(samples, "b")))
+		return want(got >= 3, "one has given %d", got)
+	})
 	return a
 }
 
@@ -134,9 +141,12 @@ func TestReloadOfAPollster(t *testing.T) {
 func TestReloadOfAPublisher(t *testing.T) {
 	t.Parallel()
 	a := startNumbered(t, numbered{publisher: "mode = 'fail'"})
-	awaitFlow(t, a, "file.json", 60)
-	s := a.Sink("changed", "sink")
-	if s.Waiting < 20 || s.Published > 0 {
+	var s host.SinkStatus
+	Eventually(t, "samples wait", func() error {
+		s = a.Sink("changed", "sink")
+		return want(s.Waiting >= 20, "the sink has %+v", s)
+	})
+	if s.Published > 0 {
 		t.Fatalf("the sink has %+v", s)
 	}
 	before := pids(a, rogues...)
@@ -197,7 +207,12 @@ publishers = ["more"]
 	if n := len(a.Status().Plugins); n != len(rogues)+1 {
 		t.Errorf("there are %d plugins", n)
 	}
-	if got := numbers(a.Samples("more.json"), "a"); len(got) == 0 || got[0] == 0 {
+	Eventually(t, "both sources are in the new pipeline", func() error {
+		samples := a.Samples("more.json")
+		n := min(len(numbers(samples, "a")), len(numbers(samples, "c")))
+		return want(n >= 3, "one has given %d", n)
+	})
+	if got := numbers(a.Samples("more.json"), "a"); got[0] == 0 {
 		t.Errorf("the source that went on gives the new pipeline %v", got)
 	}
 	waited := a.Sink("changed", "sink").Waiting

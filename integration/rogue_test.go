@@ -126,8 +126,8 @@ func misbehaviours() []misbehaviour {
 			return want(s.Samples > 3, "%d samples", s.Samples)
 		})},
 		{name: "never answers a poll", options: "mode = 'hang'\ntimeout = '500ms'", log: "hangs", shows: restarted("hangs"), metric: hasRestart},
-		{name: "is slow but does as it is told", options: "mode = 'slow'\ntimeout = '300ms'", log: "deadline exceeded", shows: func(s *host.Status) error {
-			if err := source(func(s host.SourceStatus) error { return want(s.Failures > 9, "%d failures", s.Failures) })(s); err != nil {
+		{name: "is slow but does as it is told", options: "mode = 'slow'\ntimeout = '1s'", log: "deadline exceeded", shows: func(s *host.Status) error {
+			if err := source(func(s host.SourceStatus) error { return want(s.Failures > 3, "%d failures", s.Failures) })(s); err != nil {
 				return err
 			}
 			return plugin(func(p host.PluginStatus) error { return want(p.Restarts == 0 && p.State == supervisor.Ready, "%+v", p) })(s)
@@ -280,6 +280,7 @@ func (m misbehaviour) test(t *testing.T) {
 		}
 		return
 	}
+	started := time.Now()
 	a.Start()
 	awaitFlow(t, a, "healthy.json", 1)
 	before := pids(a, "pollster/host", "publisher/file")
@@ -302,12 +303,12 @@ func (m misbehaviour) test(t *testing.T) {
 	}
 	begun := time.Now()
 	a.Stop()
-	if took := time.Since(begun); took > 15*time.Second {
+	if took := time.Since(begun); took > inTime {
 		t.Errorf("stopping took %v with a stop_timeout of 3s", took)
 	}
 	lines := strings.Split(a.Log(), "\n")
-	if len(lines) > 3000 {
-		t.Errorf("the log has %d lines", len(lines))
+	if took := time.Since(started); len(lines) > 3000+50*int(took.Seconds()) {
+		t.Errorf("the log has %d lines after %v", len(lines), took)
 	}
 	for _, line := range lines {
 		if len(line) > 100<<10 || !utf8.ValidString(line) || strings.ContainsAny(line, "\x00\x1b\r") {

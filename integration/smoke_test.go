@@ -10,7 +10,7 @@ import (
 const healthy = `
 [[pollster.host]]
 interval = "200ms"
-timeout = "20s"
+timeout = "60s"
 meters = ["host.memory.*"]
 [[publisher.file]]
 path = "${DIR}/healthy.json"
