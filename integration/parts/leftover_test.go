@@ -17,7 +17,7 @@ func expectNothingLeft(t *testing.T, dir string) {
 	}
 	var left []string
 	// Children of a part that notice its end by themselves need a moment.
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(readyPoll) {
+	for deadline := time.Now().Add(stopTimeout); time.Now().Before(deadline); time.Sleep(readyPoll) {
 		if left = processesNaming(t, dir); len(left) == 0 {
 			break
 		}
