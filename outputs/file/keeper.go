@@ -24,16 +24,16 @@ const (
 	unfinished = ".gz.tmp"
 )
 
-// rotatedName gives a name that no file has.
-func rotatedName(path string, now time.Time) string {
+// rotatedName gives a name that no file has, of that time or a little later.
+func rotatedName(path string, at time.Time) (string, time.Time) {
 	for {
-		name := path + now.UTC().Format(rotatedStamp)
+		name := path + at.UTC().Format(rotatedStamp)
 		_, errPlain := os.Lstat(name)
 		_, errGzip := os.Lstat(name + gzipped)
 		if errPlain != nil && errGzip != nil {
-			return name
+			return name, at
 		}
-		now = now.Add(time.Millisecond)
+		at = at.Add(time.Millisecond)
 	}
 }
 

@@ -22,8 +22,9 @@ type regular struct {
 	sync bool // a batch counts as written when it is on the disk
 	log  *slog.Logger
 
-	f    *os.File // nil until opened, and after an error
-	born time.Time
+	f       *os.File // nil until opened, and after an error
+	born    time.Time
+	rotated time.Time // in the name of the last rotated file
 }
 
 // open opens or creates the file and repairs its end.
@@ -120,10 +121,15 @@ func (r *regular) append(text []byte) error {
 
 // rotate moves the file away and begins a new one.
 func (r *regular) rotate() error {
-	to := rotatedName(r.path, time.Now())
+	now := time.Now()
+	if next := r.rotated.Add(time.Millisecond); now.Before(next) {
+		now = next // a removed file's name is free, but would make this one the older
+	}
+	to, at := rotatedName(r.path, now)
 	if err := os.Rename(r.path, to); err != nil {
 		return fmt.Errorf("cannot rotate: %w", err)
 	}
+	r.rotated = at
 	if err := r.close(); err != nil {
 		return err
 	}
