@@ -110,13 +110,19 @@ func TestMetersOption(t *testing.T) {
 func TestAsManyAsFit(t *testing.T) {
 	for _, toml := range []string{"samples = 0", "samples = 0\nnumbered = true"} {
 		p := sdktest.StartWith(t, sdktest.Options{Config: toml, Interval: 300 * time.Millisecond})
-		start := time.Now()
-		samples := poll(t, p)
-		if took := time.Since(start); took < 270*time.Millisecond || took > 5*time.Second {
-			t.Errorf("%s: the poll took %v", toml, took)
-		}
-		if len(samples) < 1000 {
-			t.Errorf("%s: %d samples", toml, len(samples))
+		// On a busy machine few may fit into one interval, but not into each.
+		for begun := time.Now(); ; {
+			start := time.Now()
+			samples := poll(t, p)
+			if took := time.Since(start); took < 270*time.Millisecond {
+				t.Errorf("%s: the poll took %v", toml, took)
+			}
+			if len(samples) >= 1000 {
+				break
+			}
+			if time.Since(begun) > time.Minute {
+				t.Fatalf("%s: %d samples", toml, len(samples))
+			}
 		}
 	}
 	// The poll's deadline is before the end of the interval.
