@@ -194,18 +194,6 @@ meters = ['!*']
 publishers = ['events', 'second']
 `, second, panko, broker.URL()))
 	other := &alarmAgent{Agent: a.Agent, aodh: "http://" + second}
-	publish := func(from int) {
-		t.Helper()
-		Eventually(t, "the message is routed", func() error {
-			answer := broker.API("POST", "/api/exchanges/%2F/ceilometer/publish", map[string]any{
-				"properties": map[string]any{"content_type": "application/json", "content_encoding": "utf-8"}, "routing_key": "event.sample", "payload": ceilometerEvents(t, from, 1), "payload_encoding": "string",
-			})
-			if !strings.Contains(string(answer), `"routed":true`) {
-				return errNot
-			}
-			return nil
-		})
-	}
 	of := func(project string) string {
 		return fmt.Sprintf(`, "project_id": %q, "alarm_actions": [%q]`, project, hook.URL)
 	}
@@ -214,10 +202,10 @@ publishers = ['events', 'second']
 	follows := other.alarm(t, rule("follows", "event", `{"event_type": "alarm.state_transition", "query": [{"field": "traits.alarm_id", "value": "`+big+`"}, {"field": "traits.name", "value": "big"}, {"field": "traits.state", "value": "alarm"}]}`, of("p")))
 	missing := a.alarm(t, rule("missing", "absence", `{"event_type": "compute.instance.create.end", "period": 2}`, of("p")))
 	a.awaitState(t, missing, "alarm")
-	publish(1)
+	publishEvents(t, broker, ceilometerEvents(t, 1, 1))
 	a.awaitTransition(t, missing, "ok")
 	a.awaitState(t, big, "insufficient data") // it came to the absence alarm, and so to this one
-	publish(7)
+	publishEvents(t, broker, ceilometerEvents(t, 7, 1))
 	a.awaitState(t, big, "alarm")
 	other.awaitState(t, follows, "alarm")
 	a.awaitState(t, foreign, "insufficient data")

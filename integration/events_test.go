@@ -39,30 +39,32 @@ func ceilometerEvents(t *testing.T, from, n int) string {
 	return string(outer)
 }
 
-// The configuration for events that ships keeps what Ceilometer publishes, once, also
-// when the agent is killed and messages come again.
-func TestShippedEvents(t *testing.T) {
-	broker := parts.RabbitMQ(t, parts.RabbitMQOptions{})
-	listen := fmt.Sprintf("127.0.0.1:%d", parts.FreePort(t))
-	a := shipped(t, "events.toml", broker, &parts.InfluxServer{}, "[[storage.events]]\n", "[[storage.events]]\nlisten = '"+listen+"'\n")
+// publishEvents publishes a message where Ceilometer does events, when somebody listens there.
+func publishEvents(t *testing.T, broker *parts.Broker, message string) {
+	t.Helper()
 	Eventually(t, "the exchange is there", func() error {
 		if !strings.Contains(string(broker.API("GET", "/api/exchanges", nil)), `"name":"ceilometer"`) {
 			return errNot
 		}
 		return nil
 	})
-	publish := func(message string) {
-		t.Helper()
-		Eventually(t, "the message is routed", func() error {
-			answer := broker.API("POST", "/api/exchanges/%2F/ceilometer/publish", map[string]any{
-				"properties": map[string]any{"content_type": "application/json", "content_encoding": "utf-8"}, "routing_key": "event.sample", "payload": message, "payload_encoding": "string",
-			})
-			if !strings.Contains(string(answer), `"routed":true`) {
-				return errNot
-			}
-			return nil
+	Eventually(t, "the message is routed", func() error {
+		answer := broker.API("POST", "/api/exchanges/%2F/ceilometer/publish", map[string]any{
+			"properties": map[string]any{"content_type": "application/json", "content_encoding": "utf-8"}, "routing_key": "event.sample", "payload": message, "payload_encoding": "string",
 		})
-	}
+		if !strings.Contains(string(answer), `"routed":true`) {
+			return errNot
+		}
+		return nil
+	})
+}
+
+// The configuration for events that ships keeps what Ceilometer publishes, once, also
+// when the agent is killed and messages come again.
+func TestShippedEvents(t *testing.T) {
+	broker := parts.RabbitMQ(t, parts.RabbitMQOptions{})
+	listen := fmt.Sprintf("127.0.0.1:%d", parts.FreePort(t))
+	a := shipped(t, "events.toml", broker, &parts.InfluxServer{}, "[[storage.events]]\n", "[[storage.events]]\nlisten = '"+listen+"'\n")
 	events := func(query string) (list []sdk.Event, err error) {
 		r, err := http.NewRequest("GET", "http://"+listen+"/v2/events?"+query, nil)
 		if err != nil {
@@ -78,14 +80,15 @@ func TestShippedEvents(t *testing.T) {
 		if answer.StatusCode != 200 {
 			return nil, fmt.Errorf("status %d", answer.StatusCode)
 		}
-		for lines := bufio.NewScanner(answer.Body); lines.Scan(); {
+		lines := bufio.NewScanner(answer.Body)
+		for lines.Scan() {
 			var e sdk.Event
 			if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
 				return nil, err
 			}
 			list = append(list, e)
 		}
-		return list, nil
+		return list, lines.Err()
 	}
 	expect := func(n int, query string) (list []sdk.Event) {
 		t.Helper()
@@ -99,12 +102,12 @@ func TestShippedEvents(t *testing.T) {
 	}
 	messages := []string{ceilometerEvents(t, 0, 40), ceilometerEvents(t, 40, 1), ceilometerEvents(t, 41, 59)}
 	for _, m := range messages {
-		publish(m)
+		publishEvents(t, broker, m)
 	}
 	expect(100, "")
-	publish(messages[1])
-	publish(messages[2])
-	publish(ceilometerEvents(t, 100, 1)) // when it is there, those before it are
+	publishEvents(t, broker, messages[1])
+	publishEvents(t, broker, messages[2])
+	publishEvents(t, broker, ceilometerEvents(t, 100, 1)) // when it is there, those before it are
 	list := expect(101, "")
 	if e := list[41]; e.MessageID != "m00041" || e.EventType != "compute.instance.create.end" || !slices.Contains(e.Traits, sdk.Trait{Name: "vcpus", Type: sdk.Integer, Value: int64(41)}) {
 		t.Errorf("an event is %+v", e)
