@@ -107,7 +107,16 @@ func (k *Keystone) Identify(r *http.Request) (Identity, error) {
 	}
 	// The answer is for all requests with this token, so that the first one's end
 	// must not end the question.
-	answer := k.calls.DoChan(string(id[:]), func() (any, error) { return k.ask(token, id) })
+	answer := k.calls.DoChan(string(id[:]), func() (any, error) {
+		// Another request's question may have been answered since this one looked.
+		k.mu.Lock()
+		e, ok := k.known.get(id, k.now())
+		k.mu.Unlock()
+		if ok {
+			return e, nil
+		}
+		return k.ask(token, id)
+	})
 	select {
 	case <-r.Context().Done():
 		return Identity{}, r.Context().Err()
