@@ -105,7 +105,8 @@ func wait(done <-chan struct{}, within time.Duration) bool {
 // finish kills what is left of the group, reaps the leader and tells how it
 // ended. read is closed by whoever reads standard output, at its end; all that
 // was written is read before finish returns, unless somebody outside of the group
-// holds the pipe open. Each of the things that finish waits for is given patience.
+// holds the pipe open. Each of the things that finish waits for is given patience,
+// but for what comes by itself.
 func (p *process) finish(read <-chan struct{}, patience time.Duration) error {
 	p.signal(syscall.SIGKILL)
 	var err error
@@ -121,9 +122,7 @@ func (p *process) finish(read <-chan struct{}, patience time.Duration) error {
 			p.cmd.Wait()
 		}()
 	}
-	wait(read, patience)
-	p.stdout.Close()
-	<-read
+	drain(p.stdout, read, patience)
 	last := p.stderr.close(patience)
 	var exit *osexec.ExitError
 	if errors.As(err, &exit) {
@@ -133,4 +132,30 @@ func (p *process) finish(read <-chan struct{}, patience time.Duration) error {
 		}
 	}
 	return err
+}
+
+// drain waits until a pipe was read to its end, and closes it. One that somebody
+// holds open is read for no longer than patience; of any other the end is there
+// already, and it is only a busy machine that has yet to read it.
+func drain(pipe *os.File, read <-chan struct{}, patience time.Duration) {
+	if !wait(read, patience) && !hungUp(pipe) {
+		pipe.Close()
+	}
+	<-read
+	pipe.Close()
+}
+
+// hungUp tells whether nobody can write to a pipe any more.
+func hungUp(pipe *os.File) bool {
+	var hungUp bool
+	raw, err := pipe.SyscallConn()
+	if err != nil {
+		return false
+	}
+	err = raw.Control(func(fd uintptr) {
+		fds := []unix.PollFd{{Fd: int32(fd)}}
+		n, err := unix.Poll(fds, 0)
+		hungUp = err == nil && n == 1 && fds[0].Revents&unix.POLLHUP != 0
+	})
+	return err == nil && hungUp
 }

@@ -79,8 +79,6 @@ func (s *stderr) read(r io.Reader, c *complaints) {
 // close gives the last line. Standard error that somebody holds open is read for
 // no longer than patience.
 func (s *stderr) close(patience time.Duration) string {
-	wait(s.done, patience)
-	s.file.Close()
-	<-s.done
+	drain(s.file, s.done, patience)
 	return s.last
 }
