@@ -56,7 +56,10 @@ func crashChild(dir string) {
 		var n int
 		_, err = fmt.Sscanf(string(d.Payload[:8]), "%07d\n", &n)
 		fail(err)
-		time.Sleep(100 * time.Microsecond) // falls behind, so that there is something to recover
+		// It falls behind, so that there is something to recover.
+		for time.Sleep(100 * time.Microsecond); s.Stats().Waiting.Entries < 10; {
+			time.Sleep(100 * time.Microsecond)
+		}
 		fail(s.Ack(d))
 		say("-", n)
 	}
@@ -76,11 +79,7 @@ func TestKilledProcessLosesNothingConfirmed(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		kill := time.AfterFunc(time.Duration(150+130*round)*time.Millisecond, func() {
-			if err := cmd.Process.Kill(); err != nil {
-				t.Error(err)
-			}
-		})
+		var kill *time.Timer
 		lines := bufio.NewScanner(out)
 		for lines.Scan() {
 			var sign byte
@@ -92,9 +91,16 @@ func TestKilledProcessLosesNothingConfirmed(t *testing.T) {
 				durable = n
 			} else {
 				acked = n
+				if kill == nil { // it is well under way
+					kill = time.AfterFunc(time.Duration(100+130*round)*time.Millisecond, func() {
+						if err := cmd.Process.Kill(); err != nil {
+							t.Error(err)
+						}
+					})
+				}
 			}
 		}
-		if cmd.Wait() == nil || kill.Stop() {
+		if cmd.Wait() == nil || kill == nil || kill.Stop() {
 			t.Fatal("the child ended by itself")
 		}
 

@@ -36,7 +36,7 @@ func FuzzOpen(f *testing.F) {
 		checkBalance(t, s.Stats())
 		mustAppend(t, s, Entry{Payload: []byte("the last"), Samples: 1})
 		for rounds := 0; ; rounds++ {
-			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			d, err := s.Next(ctx)
 			cancel()
 			if err != nil {

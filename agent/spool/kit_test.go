@@ -118,7 +118,7 @@ func mustAppendMany(t testing.TB, s *Spool, first, last, size int) {
 
 func mustNext(t testing.TB, s *Spool) Delivery {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	d, err := s.Next(ctx)
 	if err != nil {
