@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -147,34 +148,36 @@ func TestStartGivenUp(t *testing.T) {
 
 // A call that ignores the end of its context is never joined by a second one.
 func TestBusy(t *testing.T) {
-	release, ended := make(chan struct{}), make(chan error, 1)
-	s := serve(t, pollster(func(_ context.Context, out *Builder) error {
-		<-release
-		out.On(Resource{ID: "r"}).Gauge("late", "", 1)
-		out.Flush()
-		ended <- out.Err()
-		return nil
-	}))
-	s.start("")
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	if _, _, err := s.poll(ctx); status.Code(err) != codes.DeadlineExceeded {
-		t.Errorf("error %v", err)
-	}
-	_, _, err := s.poll(t.Context())
-	if status.Code(err) != codes.Aborted || !strings.Contains(err.Error(), "has not returned for") {
-		t.Errorf("error %v", err)
-	}
-	// Stop waits for it, as long as it may.
-	short, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-	defer cancel()
-	if _, err := s.Stop(short, &wire.StopRequest{Instance: "i"}); status.Code(err) != codes.DeadlineExceeded {
-		t.Errorf("error %v", err)
-	}
-	close(release)
-	if err := <-ended; err == nil {
-		t.Error("samples were taken from a call that is over")
-	}
+	synctest.Test(t, func(t *testing.T) {
+		release, ended := make(chan struct{}), make(chan error, 1)
+		s := serve(t, pollster(func(_ context.Context, out *Builder) error {
+			<-release
+			out.On(Resource{ID: "r"}).Gauge("late", "", 1)
+			out.Flush()
+			ended <- out.Err()
+			return nil
+		}))
+		s.start("")
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		if _, _, err := s.poll(ctx); status.Code(err) != codes.DeadlineExceeded {
+			t.Errorf("error %v", err)
+		}
+		_, _, err := s.poll(t.Context())
+		if status.Code(err) != codes.Aborted || !strings.Contains(err.Error(), "has not returned for") {
+			t.Errorf("error %v", err)
+		}
+		// Stop waits for it, as long as it may.
+		short, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer cancel()
+		if _, err := s.Stop(short, &wire.StopRequest{Instance: "i"}); status.Code(err) != codes.DeadlineExceeded {
+			t.Errorf("error %v", err)
+		}
+		close(release)
+		if err := <-ended; err == nil {
+			t.Error("samples were taken from a call that is over")
+		}
+	})
 }
 
 func TestPanicsAndRefusals(t *testing.T) {

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nephoscope/nepho/sdk/wire"
@@ -42,98 +44,121 @@ func concurrency(n uint32, timeout time.Duration) func(*wire.StartRequest) {
 }
 
 func TestPollEachConcurrency(t *testing.T) {
-	var now, most atomic.Int32
+	var mu sync.Mutex
+	now, most := 0, 0
+	together := make(chan struct{}) // closed when as many are polled at once as may be
+	count := func(n int) {
+		mu.Lock()
+		defer mu.Unlock()
+		now += n
+		if now > most {
+			if most = now; most == 4 {
+				close(together)
+			}
+		}
+	}
 	s := serveEach(t, 40, func(_ context.Context, r Resource, out *Builder) error {
-		most.Store(max(most.Load(), now.Add(1)))
-		time.Sleep(5 * time.Millisecond)
-		now.Add(-1)
+		count(1)
+		defer count(-1)
+		select {
+		case <-together:
+		case <-time.After(time.Minute):
+			return errors.New("it is polled with too few others")
+		}
+		time.Sleep(5 * time.Millisecond) // should one more come
 		on := out.On(r)
 		on.Gauge("a", "", 1)
 		out.Add(Sample{Name: "b", ResourceID: r.ID})
 		out.AddEvent(Event{EventType: "seen"})
 		return nil
-	}, concurrency(4, time.Second))
+	}, concurrency(4, time.Hour))
 	samples, summary, err := s.poll(t.Context())
 	if err != nil || summary.Error != "" || summary.Resources != 40 || summary.Failed != 0 || len(samples) != 80 {
 		t.Fatalf("%d samples, summary %v, error %v", len(samples), summary, err)
 	}
-	if most.Load() != 4 {
-		t.Errorf("%d at once instead of 4", most.Load())
+	if most != 4 {
+		t.Errorf("%d at once instead of 4", most)
 	}
 }
 
 // A resource that fails, panics or is late is told of; what was added for it in
 // time counts, and so do all others.
 func TestPollEachFailures(t *testing.T) {
-	s := serveEach(t, 12, func(ctx context.Context, r Resource, out *Builder) error {
-		out.On(r).Gauge("begun", "", 1)
-		switch r.ID {
-		case "r1", "r2", "r3", "r4":
-			return errors.New("no answer")
-		case "r5":
-			panic("a mistake")
-		case "r6":
-			<-ctx.Done()
-			return ctx.Err()
+	synctest.Test(t, func(t *testing.T) {
+		s := serveEach(t, 12, func(ctx context.Context, r Resource, out *Builder) error {
+			out.On(r).Gauge("begun", "", 1)
+			switch r.ID {
+			case "r1", "r2", "r3", "r4":
+				return errors.New("no answer")
+			case "r5":
+				panic("a mistake")
+			case "r6":
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			return nil
+		}, concurrency(3, 50*time.Millisecond))
+		samples, summary, err := s.poll(t.Context())
+		if err != nil || len(samples) != 12 || summary.Failed != 6 || summary.Resources != 12 {
+			t.Fatalf("%d samples, summary %v, error %v", len(samples), summary, err)
 		}
-		return nil
-	}, concurrency(3, 50*time.Millisecond))
-	samples, summary, err := s.poll(t.Context())
-	if err != nil || len(samples) != 12 || summary.Failed != 6 || summary.Resources != 12 {
-		t.Fatalf("%d samples, summary %v, error %v", len(samples), summary, err)
-	}
-	if e := summary.Error; !strings.Contains(e, "6 of 12 resources failed") || strings.Count(e, "resource \"") != 3 {
-		t.Errorf("error %q", e)
-	}
-	if !strings.Contains(s.log.String(), "a mistake") {
-		t.Error("the panic is not in the log")
-	}
+		if e := summary.Error; !strings.Contains(e, "6 of 12 resources failed") || strings.Count(e, "resource \"") != 3 {
+			t.Errorf("error %q", e)
+		}
+		if !strings.Contains(s.log.String(), "a mistake") {
+			t.Error("the panic is not in the log")
+		}
+	})
 }
 
 // A call that never ends is left behind, and its resource left alone until it
 // does; the others go on.
 func TestPollEachStuck(t *testing.T) {
-	release, calls := make(chan struct{}), new(atomic.Int32)
-	s := serveEach(t, 5, func(_ context.Context, r Resource, out *Builder) error {
-		if r.ID == "r2" {
-			calls.Add(1)
-			<-release
+	synctest.Test(t, func(t *testing.T) {
+		release, calls := make(chan struct{}), new(atomic.Int32)
+		s := serveEach(t, 5, func(_ context.Context, r Resource, out *Builder) error {
+			if r.ID == "r2" {
+				calls.Add(1)
+				<-release
+			}
+			out.On(r).Gauge("m", "", 1)
+			return nil
+		}, concurrency(2, 20*time.Millisecond))
+		for range 3 {
+			samples, summary, err := s.poll(t.Context())
+			if err != nil || len(samples) != 4 || summary.Failed != 1 {
+				t.Fatalf("%d samples, summary %v, error %v", len(samples), summary, err)
+			}
 		}
-		out.On(r).Gauge("m", "", 1)
-		return nil
-	}, concurrency(2, 20*time.Millisecond))
-	for range 3 {
-		samples, summary, err := s.poll(t.Context())
-		if err != nil || len(samples) != 4 || summary.Failed != 1 {
-			t.Fatalf("%d samples, summary %v, error %v", len(samples), summary, err)
+		if calls.Load() != 1 {
+			t.Errorf("the resource was polled %d times while it hung", calls.Load())
 		}
-	}
-	if calls.Load() != 1 {
-		t.Errorf("the resource was polled %d times while it hung", calls.Load())
-	}
-	close(release)
-	eventually(t, "it is polled again", func() bool {
-		samples, _, err := s.poll(t.Context())
-		return err == nil && len(samples) == 5
+		close(release)
+		eventually(t, "it is polled again", func() bool {
+			samples, _, err := s.poll(t.Context())
+			return err == nil && len(samples) == 5
+		})
 	})
 }
 
 // When the poll's time is over, what was measured by then arrives all the same.
 func TestPollEachDeadline(t *testing.T) {
-	s := serveEach(t, 30, func(ctx context.Context, r Resource, out *Builder) error {
-		if r.ID == "r3" {
-			<-ctx.Done()
-			return ctx.Err()
+	synctest.Test(t, func(t *testing.T) {
+		s := serveEach(t, 30, func(ctx context.Context, r Resource, out *Builder) error {
+			if r.ID == "r3" {
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			out.On(r).Gauge("m", "", 1)
+			return nil
+		}, concurrency(1, time.Hour))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		samples, summary, err := s.poll(ctx)
+		if err != nil || len(samples) != 3 || summary.Failed != 27 {
+			t.Fatalf("%d samples, summary %v, error %v", len(samples), summary, err)
 		}
-		out.On(r).Gauge("m", "", 1)
-		return nil
-	}, concurrency(1, time.Hour))
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-	defer cancel()
-	samples, summary, err := s.poll(ctx)
-	if err != nil || len(samples) != 3 || summary.Failed != 27 {
-		t.Fatalf("%d samples, summary %v, error %v", len(samples), summary, err)
-	}
+	})
 }
 
 func TestPollEachDiscovery(t *testing.T) {

@@ -80,6 +80,9 @@ func TestLargePoll(t *testing.T) {
 func TestResourcesOneByOne(t *testing.T) {
 	p := sdktest.StartWith(t, sdktest.Options{Env: plugin("each"), Concurrency: 3, ResourceTimeout: 100 * time.Millisecond})
 	samples, err := p.Poll(t.Context())
+	for begun := time.Now(); len(samples) == 0 && time.Since(begun) < time.Minute; { // a machine may be too busy even for the good one
+		samples, err = p.Poll(t.Context())
+	}
 	if len(samples) != 1 || samples[0].ResourceID != "good" || err == nil || !strings.Contains(err.Error(), "2 of 3 resources failed") {
 		t.Errorf("samples %v, error %v", samples, err)
 	}
