@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 		return
 	}
 	code := m.Run()
-	for deadline := time.Now().Add(15 * time.Second); code == 0; {
+	for deadline := time.Now().Add(time.Minute); code == 0; {
 		err := goleak.Find()
 		if err == nil {
 			break
@@ -176,15 +176,12 @@ func TestDescriptionsAreKept(t *testing.T) {
 	if _, err := c.Describe(i); err != nil {
 		t.Fatal(err)
 	}
-	begun := time.Now()
-	for range 100 {
-		if _, err := c.Describe(i); err != nil {
-			t.Fatal(err)
-		}
+	sockets := c.SocketDir
+	c.SocketDir = "/nowhere" // so that it cannot be started
+	if _, err := c.Describe(i); err != nil {
+		t.Errorf("it is asked again: %v", err)
 	}
-	if took := time.Since(begun); took > time.Second {
-		t.Errorf("asking again took %v", took)
-	}
+	c.SocketDir = sockets
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
