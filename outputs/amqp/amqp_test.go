@@ -39,7 +39,7 @@ func TestRabbitMQ(t *testing.T) {
 			before := goleak.IgnoreCurrent()
 			t.Cleanup(func() {
 				// A broker that was started again has somebody waiting for its end.
-				goleak.VerifyNone(t, before, goleak.IgnoreAnyFunction("github.com/nephoscope/nepho/integration/parts.(*Process).launch.func1"))
+				parts.NoGoroutinesLeft(t, before, goleak.IgnoreAnyFunction("github.com/nephoscope/nepho/integration/parts.(*Process).launch.func1"))
 			})
 			test.f(t, b)
 		})

@@ -99,16 +99,15 @@ func (s *session) returns() map[string]amqp.Return {
 // usable tells whether more can be published.
 func (s *session) usable() bool { return !s.ch.IsClosed() && !s.conn.IsClosed() }
 
-// reason tells why the channel was closed.
+// reason tells why the channel was closed, of which usable has told.
 func (s *session) reason() error {
+	// The library marks the channel closed first and tells the reason then, at the
+	// latest by closing closes.
+	e := <-s.closes
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	select {
-	case e, open := <-s.closes:
-		if open && e != nil {
-			s.why = e
-		}
-	default:
+	if e != nil {
+		s.why = e
 	}
 	if s.why == nil {
 		return errors.New("connection closed")

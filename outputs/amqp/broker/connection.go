@@ -87,7 +87,8 @@ func (o *Options) dial(ctx context.Context, i int, name string) (*Connection, er
 	}
 	if err != nil {
 		c.Abort()
-		if ctx.Err() != nil {
+		// The dialler's own timer may be the first to see the end of the time.
+		if ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) {
 			err = fmt.Errorf("no answer in time: %w", err)
 		}
 		return nil, fmt.Errorf("cannot connect to RabbitMQ at %s: %w", c.Address, err)
