@@ -112,20 +112,22 @@ func (p *pollster) Stop(ctx context.Context) error {
 func (p *pollster) Poll(ctx context.Context, out *sdk.Builder) error {
 	ctx, cancel := withMargin(ctx)
 	defer cancel()
-	switch err := p.connect(ctx); {
+	kept := p.client != nil
+	err := p.begin(ctx)
+	if kept && errors.Is(err, errLost) {
+		// Only now was it noticed that the connection of the polls before has ended, as
+		// it does when libvirt is restarted.
+		err = p.begin(ctx)
+	}
+	switch {
 	case err != nil && p.Optional && nobodyListens(err):
 		p.log.Debug("there is no libvirt to measure", "error", err)
 		return nil
 	case err != nil:
 		return err
 	}
-	p.polls++
-	if err := p.list(ctx); err != nil {
-		p.disconnect()
-		return err
-	}
 	p.recognize()
-	err := p.complete(ctx, out)
+	err = p.complete(ctx, out)
 	p.emit(out)
 	p.forget()
 	if ctx.Err() != nil || p.clogged {
@@ -134,6 +136,19 @@ func (p *pollster) Poll(ctx context.Context, out *sdk.Builder) error {
 		p.disconnect()
 	}
 	return err
+}
+
+// begin sees to a connection and asks for the domains.
+func (p *pollster) begin(ctx context.Context) error {
+	if err := p.connect(ctx); err != nil {
+		return err
+	}
+	p.polls++
+	if err := p.list(ctx); err != nil {
+		p.disconnect()
+		return err
+	}
+	return nil
 }
 
 // nobodyListens tells that there is no socket, or one that its daemon left behind.

@@ -27,7 +27,7 @@ func TestWithoutLibvirt(t *testing.T) {
 			if optional {
 				config += "optional = true\n"
 			}
-			samples, err := pollFor(sdktest.StartWith(t, sdktest.Options{Config: config}), 5*time.Second)
+			samples, err := pollFor(sdktest.StartWith(t, sdktest.Options{Config: config}), time.Minute)
 			if len(samples) > 0 || (err == nil) != optional {
 				t.Errorf("socket %s, optional %v: %d samples, %v", socket, optional, len(samples), err)
 			}

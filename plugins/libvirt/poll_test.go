@@ -23,7 +23,7 @@ import (
 func start(t testing.TB, h *parts.Hypervisor, more string, meters ...string) *sdktest.Plugin {
 	t.Helper()
 	p := sdktest.StartWith(t, sdktest.Options{
-		Config: options(h) + "host = \"compute-1\"\n" + more, Meters: meters, Concurrency: 8, ResourceTimeout: 5 * time.Second,
+		Config: options(h) + "host = \"compute-1\"\n" + more, Meters: meters, Concurrency: 8, ResourceTimeout: time.Minute,
 	})
 	t.Cleanup(func() {
 		if log := p.Stderr(); strings.Contains(log, "DATA RACE") {
@@ -36,7 +36,7 @@ func start(t testing.TB, h *parts.Hypervisor, more string, meters ...string) *sd
 // poll polls once and fails the test on an error.
 func poll(t testing.TB, p *sdktest.Plugin) []sdk.Sample {
 	t.Helper()
-	samples, err := pollFor(p, 30*time.Second)
+	samples, err := pollFor(p, 2*time.Minute)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, p.Stderr())
 	}
@@ -219,7 +219,7 @@ func TestLibvirtdRestarts(t *testing.T) {
 		}
 	}
 	h.Stop()
-	if _, err := pollFor(p, 5*time.Second); err == nil {
+	if _, err := pollFor(p, time.Minute); err == nil {
 		t.Error("polling without libvirtd is no error")
 	}
 	h.Start()
@@ -234,13 +234,16 @@ func TestLibvirtdHangs(t *testing.T) {
 	p := start(t, h, "")
 	n := len(poll(t, p))
 	h.Pause()
-	begun := time.Now()
-	_, err := pollFor(p, 2*time.Second)
-	if err == nil || !strings.Contains(err.Error(), "libvirtd") {
-		t.Errorf("polling a hanging libvirtd gives %v", err)
-	}
-	if took := time.Since(begun); took > 2*time.Second {
-		t.Errorf("the poll took %v", took)
+	// The plugin says so before the time for the poll is over, or gRPC would say only
+	// that. A busy machine may need more of it.
+	for timeout := 2 * time.Second; ; timeout *= 4 {
+		_, err := pollFor(p, timeout)
+		if err != nil && strings.Contains(err.Error(), "libvirtd") {
+			break
+		}
+		if err == nil || timeout > time.Minute {
+			t.Fatalf("polling a hanging libvirtd gives %v", err)
+		}
 	}
 	// It cannot be connected to either.
 	if _, err := pollFor(p, time.Second); err == nil {
