@@ -153,6 +153,7 @@ func TestSnapshot(t *testing.T) {
 	// What was left by one that was killed goes when the index is opened.
 	ok(t, os.MkdirAll(restored+snapshotSuffix+"1/x", 0o700))
 	ok(t, y.Close())
+	released()
 	open(t, restored)
 	left, err = filepath.Glob(restored + snapshotSuffix + "*")
 	ok(t, err)
@@ -223,6 +224,7 @@ func TestOpenAtOnce(t *testing.T) {
 		if _, err := all[0].Policies(t.Context()); err == nil {
 			t.Error("a closed index was read")
 		}
+		released()
 		ok(t, must(Open(t.Context(), Options{URL: where}))(t).Close())
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"syscall"
 	"testing"
 	"time"
 
@@ -69,6 +70,13 @@ func open(tb testing.TB, where string) *Index {
 		}
 	})
 	return x
+}
+
+// released waits for the processes that are being started at this moment: until they are,
+// they have the lock of an index that was just closed.
+func released() {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 }
 
 // clock gives an index a time that goes on by a second for each change.
