@@ -89,10 +89,7 @@ func newBuilder(o *output) *Builder {
 // that took long to answer, so that rates are exact.
 func (b *Builder) At(t time.Time) {
 	b.now = t.UnixNano()
-	b.mon = 0
-	if boot := bootTime(); boot > 0 {
-		b.mon = int64(boot - time.Since(t))
-	}
+	b.mon = int64(sinceBoot(t))
 }
 
 // On names the resource of the samples to be added through the result.
