@@ -1,9 +1,12 @@
 package action
 
 import (
+	"context"
 	"database/sql"
 	"fmt"
 	"net/http"
+	"path/filepath"
+	"runtime"
 	"testing"
 	"time"
 
@@ -146,4 +149,33 @@ func TestStrangeText(t *testing.T) {
 	h := newHook(t, false)
 	r.fire(r.alarm(h.URL), 1, "a\x00b\xff")
 	r.await("it arrives", func() bool { return len(h.bodies()) == 1 })
+}
+
+// A queue that ends before what is owed could be read does nothing afterwards, either.
+func TestEndWithoutDatabase(t *testing.T) {
+	s, err := store.Open(t.Context(), store.Options{URL: filepath.Join(t.TempDir(), "alarms.sqlite")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	q := New(Options{Store: s, First: time.Hour})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = q.Run(ctx) }()
+	works := func(target string) bool {
+		q.Owed([]string{target})
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		return q.live[target] != nil
+	}
+	for !works("before") {
+		runtime.Gosched()
+	}
+	cancel()
+	<-ended
+	if works("after") {
+		t.Error("it works although it has ended")
+	}
 }
