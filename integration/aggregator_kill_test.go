@@ -209,15 +209,13 @@ func TestAggregatorKilledWhileSampled(t *testing.T) {
 	g.options("")
 	g.start()
 	var count, sum float64
-	Eventually(t, fmt.Sprintf("all %d samples arrive", n), func() error {
+	allDone(t, fmt.Sprintf("all %d samples arrive", n), func() (int, error) {
 		code, text, err := g.ask("GET", "/v1/resource/generic/generator/metric/generator.number/measures?granularity=300&aggregation=count", nil)
 		if err != nil || code != http.StatusOK {
-			return fmt.Errorf("%d: %s %v", code, text, err)
+			return 0, fmt.Errorf("%d: %s %v", code, text, err)
 		}
-		if count, err = total(text); err == nil && count < float64(n) {
-			err = fmt.Errorf("%g are there", count)
-		}
-		return err
+		count, err = total(text)
+		return n - int(count), err
 	})
 	_, text, err := g.ask("GET", "/v1/resource/generic/generator/metric/generator.number/measures?granularity=300&aggregation=sum", nil)
 	if err == nil {

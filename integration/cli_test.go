@@ -258,7 +258,7 @@ func TestStatusPage(t *testing.T) {
 			t.Errorf("%s gives %d, %v: %s", path, code, err, body)
 		}
 	}
-	if _, body, _ := a.Get("/readyz"); !strings.Contains(body, "bad is starting") {
+	if _, body, _ := a.Get("/readyz"); !regexpMatch("bad is (starting|backoff|failed)", body) {
 		t.Errorf("/readyz says %s", body)
 	}
 	r, err := client().Post("http://"+a.Listen+"/", "text/plain", nil)

@@ -66,7 +66,10 @@ func TestDiskFullDropsOldestPolled(t *testing.T) {
 	awaitDiskFull(t, a, 20_000)
 	a.mkdir("there")
 	a.awaitSink("default", "file", false)
-	awaitDrained(t, a)
+	Eventually(t, "the disk has room", func() error {
+		k := a.Sink("default", "file")
+		return want(!k.SpoolFull, "%+v", k)
+	})
 	addsUp(t, a)
 	a.resizeDisk("100m")
 	k := a.Sink("default", "file")
@@ -106,7 +109,7 @@ func TestKillHostOnFullDisk(t *testing.T) {
 	awaitDiskFull(t, a, 1)
 	a.mkdir("there")
 	a.awaitSink("default", "file", false)
-	awaitDrained(t, a)
+	dry(t, a)
 	k := a.Sink("default", "file")
 	if k.Published == 0 || k.DroppedDamage > 0 {
 		t.Errorf("%+v", k)
@@ -144,11 +147,8 @@ sync = "none"
 	})
 	a.mkdir("there")
 	a.awaitSink("default", "file", false)
-	Eventually(t, "all of the time before arrives", func() error {
-		if k := a.Sink("default", "file"); k.Published < before+500 {
-			return fmt.Errorf("%d published", k.Published)
-		}
-		return nil
+	allDone(t, "all of the time before arrives", func() (int, error) {
+		return int(before) + 500 - int(a.Sink("default", "file").Published), nil
 	})
 	addsUp(t, a)
 	a.Stop()
