@@ -72,7 +72,12 @@ func newClient(p *influxdb, log *slog.Logger) (*client, error) {
 		log:       log,
 		shown:     base.Scheme + "://" + base.Host,
 		timeout:   p.RequestTimeout,
-		header:    http.Header{"User-Agent": {"nepho"}, "Content-Type": {"text/plain; charset=utf-8"}},
+		header: http.Header{
+			"User-Agent": {"nepho"}, "Content-Type": {"text/plain; charset=utf-8"},
+			// Without values it is not sent, but has the transport try again when a kept
+			// connection turns out to be closed: points that come twice change nothing.
+			"Idempotency-Key": {},
+		},
 	}
 	parameters := base.Query()
 	set := func(key, value string) {
@@ -222,7 +227,7 @@ func (c *client) post(ctx context.Context, to string, body []byte, header http.H
 	}
 	request.Header = header
 	request.ContentLength = int64(len(body))
-	// For when a kept connection turns out to be closed.
+	// For when it is tried again.
 	request.GetBody = func() (io.ReadCloser, error) { return &sourceReader{source: shared}, nil }
 	response, err := c.transport.RoundTrip(request)
 	if err == nil {

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -303,6 +304,38 @@ func TestEarlyAnswer(t *testing.T) {
 		if err := p.Publish(t.Context(), batch); err == nil {
 			t.Fatal("no error")
 		}
+	}
+}
+
+// A kept connection that the server closes instead of answering, as when it is
+// restarted, is no failure.
+func TestKeptConnectionIsClosed(t *testing.T) {
+	var mu sync.Mutex
+	seen := map[string]bool{}
+	closed := false
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := io.Copy(io.Discard, r.Body); err != nil || r.Header["Idempotency-Key"] != nil {
+			t.Errorf("headers %v, error %v", r.Header, err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if seen[r.RemoteAddr] && !closed {
+			closed = true
+			panic(http.ErrAbortHandler)
+		}
+		seen[r.RemoteAddr] = true
+		w.WriteHeader(http.StatusNoContent)
+	}))
+	defer server.Close()
+	p := start(t, fmt.Sprintf("url = %q", server.URL))
+	batch := build(t, mixed(1, func(int) bool { return false }))
+	for kept, deadline := false, time.Now().Add(time.Minute); !kept; {
+		if err := p.Publish(t.Context(), batch); err != nil || time.Now().After(deadline) {
+			t.Fatalf("got error %v, connections %v", err, seen)
+		}
+		mu.Lock()
+		kept = closed
+		mu.Unlock()
 	}
 }
 
