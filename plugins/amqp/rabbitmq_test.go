@@ -504,7 +504,11 @@ func testKilled(t *testing.T, b *parts.Broker) {
 		}
 		publishing <- nil
 	}()
-	<-half
+	select {
+	case <-half:
+	case err := <-publishing:
+		t.Fatalf("publishing ended too early: %v", err)
+	}
 	b.Kill9()
 	b.Start()
 	if err := <-publishing; err != nil {
