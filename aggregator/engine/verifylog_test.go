@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
@@ -59,6 +60,8 @@ func TestVerifyReadsTheLog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	records := len(bytes.TrimRight(whole, "\x00")) // what follows is for later ones
+	whole = whole[:(records+7)/8*8]                // as long as records are
 	change := func(data []byte) {
 		t.Helper()
 		if err := os.WriteFile(logs[0], data, 0o600); err != nil {

@@ -210,6 +210,9 @@ func (l *Log) store(records []byte, at Position) error {
 		}
 	}
 	n, err := l.current.WriteAt(records, s.offset(at))
+	if err == nil {
+		l.writeAhead(s, s.offset(at)+int64(n))
+	}
 	if err == nil && l.o.Sync == 0 {
 		err = l.current.Sync()
 	}

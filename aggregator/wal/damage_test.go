@@ -325,7 +325,7 @@ func TestBadDisk(t *testing.T) {
 		}
 	}
 	expect(t, got, want)
-	if !sc.unreadable || len(want) == len(all) {
+	if sc.unreadable == 0 || len(want) == len(all) {
 		t.Fatal("the disk was not bad")
 	}
 }

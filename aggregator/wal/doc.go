@@ -16,6 +16,9 @@
 // segment is never looked at again. Each Open begins a new segment too, so a log
 // never goes on after a record that was half-written.
 //
+// Behind the records of the segment that is written to there are zeros, which the next
+// records replace (ahead.go).
+//
 // # Files
 //
 // A log's folder holds:
@@ -50,5 +53,8 @@
 // between. Its own checksum keeps the header of a damaged record usable, and the
 // multiple of 8 and the position in it keep anything but a record at its own place,
 // such as the copy of one inside a payload, from being taken for one. So reading
-// finds the next sound record after any damage.
+// finds the next sound record after any damage. Zeros may follow the last record of a
+// segment. Of records that were written together when the machine stopped, a disk may keep
+// later ones and lose earlier ones; that looks like damage, though nobody was told that
+// they are durable.
 package wal

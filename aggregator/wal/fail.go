@@ -77,7 +77,7 @@ func (l *Log) begins(good Position, room int64) bool {
 		l.mu.Lock()
 		last := l.segments[len(l.segments)-1]
 		l.mu.Unlock()
-		if size := last.offset(good); size < last.size && l.current.Truncate(size) == nil {
+		if size := last.offset(good); size < max(last.size, last.ahead) && l.current.Truncate(size) == nil {
 			l.mu.Lock()
 			last.size = size
 			l.mu.Unlock()

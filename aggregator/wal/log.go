@@ -133,23 +133,22 @@ func (l *Log) begin() error {
 	for len(segments) > 0 && end == 0 {
 		last := segments[len(segments)-1]
 		floor = max(floor, last.start)
-		sound, size, err := last.end(limit)
+		sound, written, err := last.end(limit)
 		if err != nil {
 			return err
 		}
+		l.torn += written.minus(sound)
 		if sound == last.start {
 			// Nothing in it, so the new segment may need its name.
 			if err := l.dir.remove(last); err != nil {
 				return err
 			}
-			l.torn += max(0, size-segmentHeaderSize)
 			if last.known {
 				limit = last.before
 			}
 			segments = segments[:len(segments)-1]
 			continue
 		}
-		l.torn += max(0, min(size, last.offset(limit))-last.offset(sound))
 		end = sound
 	}
 	start := max(end, floor, l.o.First)
@@ -258,6 +257,9 @@ func (l *Log) Close() error {
 	l.done.Wait()
 	l.sync()
 	err := l.err
+	if err == nil {
+		l.cutAhead()
+	}
 	for _, f := range l.unsynced {
 		err = errors.Join(err, f.Close())
 	}

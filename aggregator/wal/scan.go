@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
@@ -24,7 +25,7 @@ type scanner struct {
 	position Position
 	skipped  Position // where the damage before the record begins; position when there is none
 
-	unreadable bool // the disk refused to give some of it
+	unreadable Position // end of what the disk refused to give, 0 if it gave all
 
 	buf    []byte // what was read
 	bufPos Position
@@ -87,6 +88,24 @@ func (s *scanner) candidate(p Position) Position {
 	return s.to
 }
 
+// written is the end of the places for records, from p on, with something else than zeros. What
+// the disk refuses to give counts as written.
+func (s *scanner) written(p Position) Position {
+	end := p
+	for p < s.to {
+		b := s.window(p, 1)
+		if len(b) == 0 {
+			break
+		}
+		if n := len(bytes.TrimRight(b, "\x00")); n > 0 {
+			end = p + Position(n)
+			end = min(s.to, end+(s.start-end)%alignment)
+		}
+		p += Position(len(b))
+	}
+	return max(end, s.unreadable)
+}
+
 // peek returns n bytes from p on, or those up to the end of what is looked at or of
 // the file.
 func (s *scanner) peek(p Position, n int) []byte {
@@ -127,7 +146,7 @@ func (s *scanner) fill(p Position, n int) {
 		if errors.Is(err, io.EOF) {
 			break
 		}
-		s.unreadable = true
+		s.unreadable = p + Position(got+len(part))
 		clear(part[k:])
 		got += len(part) - k
 	}

@@ -77,7 +77,8 @@ type segment struct {
 	start  Position // of the first record
 	before Position // end of the segment before; start when that is not known
 	known  bool
-	size   int64 // of the file
+	size   int64 // of the file, without zeros behind the records
+	ahead  int64 // of the file with these, for the committer
 	leaves bool  // is being trimmed: the file may be gone
 }
 
@@ -86,10 +87,10 @@ func (s *segment) offset(p Position) int64 {
 	return segmentHeaderSize + p.minus(s.start)
 }
 
-// end is the position after the last sound record before limit, and the size of the
-// file. A file that cannot be read to its end counts as sound, for what is in it is
-// not known to have been half-written.
-func (s *segment) end(limit Position) (Position, int64, error) {
+// end is the position after the last sound record before limit, and that after all
+// that was written before limit. A file that cannot be read to its end counts as sound, for what is
+// in it is not known to have been half-written.
+func (s *segment) end(limit Position) (sound, written Position, err error) {
 	f, err := os.Open(s.path)
 	if err != nil {
 		return 0, 0, err
@@ -97,14 +98,15 @@ func (s *segment) end(limit Position) (Position, int64, error) {
 	defer f.Close() //nolint:errcheck // only read
 	sc := newScanner(f, s.start, s.start, s.start+Position(max(0, s.size-segmentHeaderSize)))
 	sc.to = min(sc.to, limit)
-	end := s.start
+	sound = s.start
 	for sc.next() {
-		end = sc.at
+		sound = sc.at
 	}
-	if sc.unreadable {
-		end = sc.to
+	written = sc.written(sound)
+	if sc.unreadable > 0 {
+		sound = written
 	}
-	return end, s.size, nil
+	return sound, written, nil
 }
 
 // directory is the folder of a log, locked.

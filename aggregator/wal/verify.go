@@ -94,10 +94,14 @@ func (v *verification) read(from, end Position) error {
 			return err
 		}
 	}
-	if v.last && !sc.unreadable {
-		sound := max(sc.skipped, min(end, v.durable))
-		v.report.Torn += end.minus(sound)
-		end = sound
+	if v.last {
+		durable := min(end, v.durable)
+		written := max(sc.written(sc.skipped), durable)
+		end = written
+		if sc.unreadable == 0 {
+			end = max(sc.skipped, durable)
+		}
+		v.report.Torn += written.minus(end)
 	}
 	v.report.lack(v.segment.path, sc.skipped, end)
 	return nil
