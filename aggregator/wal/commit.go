@@ -39,15 +39,18 @@ func (g *group) finish(err error) {
 type Commit struct {
 	Position Position // of the record
 	group    *group
+	log      *Log
 }
 
-// Wait returns nil when the record is as durable as [Options.Sync] asks. After
-// any other error than that of ctx the record counts as not written, and it may
-// or may not be there after a restart.
+// Wait has the record written, with all that were queued meanwhile, and returns nil when
+// it is as durable as [Options.Sync] asks. After any other error than that of ctx the record
+// counts as not written, and it may or may not be there after a restart. The end of ctx
+// is not noticed while this very call writes.
 func (c Commit) Wait(ctx context.Context) error {
 	if c.group == nil {
 		return nil
 	}
+	c.log.lead(c.group)
 	select {
 	case <-c.group.done:
 		return c.group.err
@@ -60,8 +63,8 @@ func (c Commit) Wait(ctx context.Context) error {
 func frame(n int64) int64 { return (recordHeaderSize + n + alignment - 1) &^ (alignment - 1) }
 
 // Write queues a record, which is the concatenation of its parts, and gives it
-// the next position. It keeps none of the parts. It waits only when the disk is so
-// slow that more than a few MiB are queued. Concurrent calls are ordered by
+// the next position; [Commit.Wait] or Close writes it. It keeps none of the parts. It waits only when
+// more than a few MiB are queued. Concurrent calls are ordered by
 // position, so one that holds a lock over Write and what it does with the record
 // keeps both in the same order.
 func (l *Log) Write(parts ...[]byte) (Commit, error) {
@@ -79,6 +82,7 @@ func (l *Log) Write(parts ...[]byte) (Commit, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for len(l.queue.buf) >= maxQueued && l.err == nil && !l.closed {
+		l.signal()
 		l.room.Wait()
 	}
 	if l.closed {
@@ -88,10 +92,7 @@ func (l *Log) Write(parts ...[]byte) (Commit, error) {
 		return Commit{}, l.err
 	}
 	g := l.queue
-	if len(g.buf) == 0 {
-		l.signal()
-	}
-	c := Commit{Position: l.next, group: g}
+	c := Commit{Position: l.next, group: g, log: l}
 	start := len(g.buf)
 	g.buf = appendRecordHeader(g.buf, l.next, size, sum)
 	for _, p := range parts {
@@ -118,7 +119,7 @@ func headerSum(p Position, header []byte) uint32 {
 	return crc32.Update(uint32(p)^uint32(p>>32), castagnoli, header[:12])
 }
 
-// signal wakes the committer.
+// signal wakes commitAll.
 func (l *Log) signal() {
 	select {
 	case l.wake <- struct{}{}:
@@ -126,36 +127,49 @@ func (l *Log) signal() {
 	}
 }
 
-// commitAll makes groups durable, one after the other, until the log is closed.
-// There is no timer: a group is what came in while the one before was synced.
-func (l *Log) commitAll() {
-	for {
-		l.mu.Lock()
-		failed, empty, closed := l.err != nil, len(l.queue.buf) == 0, l.closed
-		if !failed && !empty {
-			l.commit() // unlocks
-			continue
-		}
-		if cap(l.spare) > maxIdle {
-			l.spare = nil
-		}
-		l.mu.Unlock()
-		switch {
-		case closed:
-			return
-		case failed:
-			l.recover()
-		default:
-			select {
-			case <-l.wake:
-			case <-l.quit:
-			}
-		}
+// lead commits a group, if it is queued and nobody commits just now: who waits for
+// a record alone does the work, for waking somebody else costs more than it. What
+// comes in meanwhile is left to commitAll.
+func (l *Log) lead(g *group) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.queue != g || l.committing || l.err != nil || l.closed {
+		return
+	}
+	l.commit()
+	if len(l.queue.buf) > 0 || l.err != nil || l.closed {
+		l.signal()
 	}
 }
 
-// commit writes what is queued. It is called with mu held and returns without.
+// commitAll makes groups durable, one after the other, until the log is closed.
+// There is no timer: a group is what came in while the one before was synced.
+func (l *Log) commitAll() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for {
+		switch {
+		case l.committing: // it tells when it is done
+		case l.err == nil && len(l.queue.buf) > 0:
+			l.commit()
+			continue
+		case l.closed:
+			return
+		case l.err != nil:
+			l.mu.Unlock()
+			l.recover()
+			l.mu.Lock()
+			continue
+		}
+		l.mu.Unlock()
+		<-l.wake
+		l.mu.Lock()
+	}
+}
+
+// commit writes what is queued. It is called with mu held, and releases it meanwhile.
 func (l *Log) commit() {
+	l.committing = true
 	g, buf, end := l.queue, l.queue.buf, l.next
 	start := end - Position(len(buf))
 	l.queue, l.spare = newGroup(l.spare), nil
@@ -165,7 +179,8 @@ func (l *Log) commit() {
 	err := l.store(buf, start)
 
 	l.mu.Lock()
-	if cap(buf) <= 2*maxQueued {
+	l.committing = false
+	if cap(buf) <= maxIdle || len(l.queue.buf) > 0 && cap(buf) <= 2*maxQueued {
 		l.spare = buf
 	}
 	if err != nil {
@@ -179,7 +194,6 @@ func (l *Log) commit() {
 			l.durable = end
 		}
 	}
-	l.mu.Unlock()
 	g.finish(err)
 }
 

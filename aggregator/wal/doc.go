@@ -4,8 +4,9 @@
 // The path of a record:
 //
 //	Write    gives it a position and queues it (commit.go)
-//	commit   one goroutine writes all that is queued and syncs once for all of
-//	         it; Wait returns (commit.go)
+//	Wait     writes all that is queued and syncs once for all of it, unless that
+//	         is going on for what was queued before: then a goroutine does it next
+//	         (commit.go)
 //	Replay   reads it again after a restart (replay.go, scan.go)
 //	Tail     copies it elsewhere while the log is in use (tail.go)
 //	Trim     deletes its segment when it is kept elsewhere (log.go)

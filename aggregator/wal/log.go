@@ -62,25 +62,26 @@ type Log struct {
 	opened Position // of the first record of this process
 	torn   int64    // bytes that Open cut
 
-	mu       sync.Mutex
-	room     sync.Cond // the queue was taken, or never will be
-	queue    *group
-	next     Position // of the next record
-	written  Position // the operating system has what is before
-	durable  Position // the disk has
-	err      error    // why the log cannot write
-	closed   bool
-	segments []*segment // by position; the last one is written to
-	unsynced []file     // of segments that are written to no more
-	spare    []byte     // buffer for the next group
+	mu         sync.Mutex
+	room       sync.Cond // the queue was taken, or never will be
+	queue      *group
+	committing bool     // what was queued is being written
+	next       Position // of the next record
+	written    Position // the operating system has what is before
+	durable    Position // the disk has
+	err        error    // why the log cannot write
+	closed     bool
+	segments   []*segment // by position; the last one is written to
+	unsynced   []file     // of segments that are written to no more
+	spare      []byte     // buffer for the next group
 
 	trimming sync.Mutex
 	syncing  sync.Mutex
 
-	// current is the file of the last segment; only the committer changes it, under mu.
+	// current is the file of the last segment; only who commits changes it, under mu.
 	// It is nil when there was no room for one when the log was opened.
 	current file
-	wake    chan struct{} // the queue is not empty, or the log failed
+	wake    chan struct{} // there is something for commitAll to do
 	quit    chan struct{} // closed by Close
 	done    sync.WaitGroup
 }
@@ -254,6 +255,7 @@ func (l *Log) Close() error {
 	l.room.Broadcast()
 	l.mu.Unlock()
 	close(l.quit)
+	l.signal()
 	l.done.Wait()
 	l.sync()
 	err := l.err

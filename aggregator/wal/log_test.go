@@ -371,9 +371,12 @@ func TestTailGivesOnlyWhatIsDurable(t *testing.T) {
 	end := l.Position()
 	block := make(chan struct{})
 	f.set(func(f *faults) { f.block = block })
-	if _, err := l.Write([]byte("not yet")); err != nil {
+	c, err := l.Write([]byte("not yet"))
+	if err != nil {
 		t.Fatal(err)
 	}
+	waited := make(chan error, 1)
+	go func() { waited <- c.Wait(t.Context()) }()
 	<-f.entered
 	piece, err := l.Tail(0)
 	if err != nil {
@@ -387,7 +390,9 @@ func TestTailGivesOnlyWhatIsDurable(t *testing.T) {
 	}
 	f.set(func(f *faults) { f.block = nil })
 	close(block)
-	eventually(t, "all is durable", func() bool { return l.Stats().Durable == l.Position() })
+	if err := <-waited; err != nil || l.Stats().Durable != l.Position() {
+		t.Fatalf("durable to %s of %s, %v", l.Stats().Durable, l.Position(), err)
+	}
 }
 
 func TestGroupCommit(t *testing.T) {
@@ -400,6 +405,8 @@ func TestGroupCommit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	waited := make(chan error, 1)
+	go func() { waited <- first.Wait(t.Context()) }()
 	<-f.entered // its sync has begun
 	var others []Commit
 	for i := range 1000 {
@@ -416,10 +423,13 @@ func TestGroupCommit(t *testing.T) {
 	}
 	f.set(func(f *faults) { f.block = nil })
 	close(block)
-	for _, c := range append(others, first) {
+	for _, c := range others {
 		if err := c.Wait(t.Context()); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := <-waited; err != nil {
+		t.Fatal(err)
 	}
 	if f.syncs != 2 {
 		t.Fatalf("%d syncs", f.syncs)

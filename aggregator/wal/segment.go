@@ -78,7 +78,7 @@ type segment struct {
 	before Position // end of the segment before; start when that is not known
 	known  bool
 	size   int64 // of the file, without zeros behind the records
-	ahead  int64 // of the file with these, for the committer
+	ahead  int64 // of the file with these, for who commits
 	leaves bool  // is being trimmed: the file may be gone
 }
 
