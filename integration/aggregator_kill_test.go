@@ -279,7 +279,7 @@ func TestAggregatorDiskFull(t *testing.T) {
 	batch := map[*series][]point{}
 	Eventually(t, "writes are refused", func() error {
 		for _, s := range all {
-			batch[s] = row(at, 50, 1)
+			batch[s] = row(at, 3000, 1) // many, for the log has up to a MiB of room that it took before
 		}
 		at = at.Add(20 * time.Second)
 		err := g.tryWrite(batch)
