@@ -28,6 +28,8 @@ func (l *Log) writeAhead(s *segment, end int64) {
 
 // cutAhead gives back the room of the zeros, if it can.
 func (l *Log) cutAhead() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if l.current == nil {
 		return
 	}

@@ -89,6 +89,27 @@ func TestZerosAhead(t *testing.T) {
 	expectSound(t, report)
 }
 
+// TestCloseWhileTheLogIsTrimmed cuts the right segment.
+func TestCloseWhileTheLogIsTrimmed(t *testing.T) {
+	for range 20 {
+		dir := memDir(t)
+		l := open(t, Options{Dir: dir, SegmentSize: 2000})
+		var last stored
+		for i := range 30 {
+			last = stored{write(t, l, text(i, 500)), string(text(i, 500))}
+		}
+		trimmed := make(chan error, 1)
+		go func() { trimmed <- l.Trim(last.at) }()
+		closeLog(t, l)
+		if err := <-trimmed; err != nil {
+			t.Fatal(err)
+		}
+		got, report := reread(t, dir)
+		expectSound(t, report)
+		expect(t, got[len(got)-1:], []stored{last})
+	}
+}
+
 // noZeros is a file that has no room for zeros.
 type noZeros struct{ file }
 

@@ -13,6 +13,10 @@ const (
 	recordMagic      = 0xa1574ef9
 	alignment        = 8
 
+	// settledBit of a record's length tells that what is before it was durable when it was
+	// written.
+	settledBit = 1 << 31
+
 	// maxQueued is how many bytes wait for the disk before Write does too.
 	maxQueued = 4 << 20
 	// maxIdle is how large a buffer may be that an idle log keeps.
@@ -63,10 +67,10 @@ func (c Commit) Wait(ctx context.Context) error {
 func frame(n int64) int64 { return (recordHeaderSize + n + alignment - 1) &^ (alignment - 1) }
 
 // Write queues a record, which is the concatenation of its parts, and gives it
-// the next position; [Commit.Wait] or Close writes it. It keeps none of the parts. It waits only when
-// more than a few MiB are queued. Concurrent calls are ordered by
-// position, so one that holds a lock over Write and what it does with the record
-// keeps both in the same order.
+// the next position. [Commit.Wait] writes it, or Close. It keeps none of the parts. It
+// waits only when more than a few MiB are queued, until they are being written. Concurrent
+// calls are ordered by position, so one that holds a lock over Write and what it does
+// with the record keeps both in the same order.
 func (l *Log) Write(parts ...[]byte) (Commit, error) {
 	size := 0
 	for _, p := range parts {
@@ -111,6 +115,13 @@ func appendRecordHeader(dst []byte, p Position, size int, sum uint32) []byte {
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(size))
 	dst = binary.LittleEndian.AppendUint32(dst, sum)
 	return binary.LittleEndian.AppendUint32(dst, headerSum(p, dst[start:]))
+}
+
+// settle sets the bit of the record at p.
+func settle(p Position, record []byte) {
+	length := binary.LittleEndian.Uint32(record[4:])
+	binary.LittleEndian.PutUint32(record[4:], length|settledBit)
+	binary.LittleEndian.PutUint32(record[12:], headerSum(p, record))
 }
 
 // headerSum is the checksum of the first 12 bytes of the header of a record at p. It
@@ -172,6 +183,9 @@ func (l *Log) commit() {
 	l.committing = true
 	g, buf, end := l.queue, l.queue.buf, l.next
 	start := end - Position(len(buf))
+	if l.durable == start {
+		settle(start, buf)
+	}
 	l.queue, l.spare = newGroup(l.spare), nil
 	l.room.Broadcast()
 	l.mu.Unlock()

@@ -16,13 +16,15 @@ func sumUp(header []byte) []byte {
 	return binary.LittleEndian.AppendUint32(header, crc32.Checksum(header, castagnoli))
 }
 
-// filledDir is the folder of a log with n records in two segments.
+// filledDir is the folder of a log with n records in each of two segments, the last one of which
+// was written after the others were durable.
 func filledDir(t testing.TB, n int) string {
 	t.Helper()
 	dir := memDir(t)
 	for range 2 {
 		l := open(t, Options{Dir: dir})
-		fill(t, l, n, 10)
+		fill(t, l, n-1, 10)
+		write(t, l, text(n-1, 10+(n-1)%13))
 		closeLog(t, l)
 	}
 	return dir
@@ -198,6 +200,7 @@ func TestLargeDamage(t *testing.T) {
 	master := memDir(t)
 	l := open(t, Options{Dir: master})
 	all := fill(t, l, 6000, 500)
+	all = append(all, stored{write(t, l, text(6000, 500)), string(text(6000, 500))})
 	closeLog(t, l)
 	files := segmentFiles(t, master)
 	whole := readFile(t, files[0])
@@ -330,10 +333,67 @@ func TestBadDisk(t *testing.T) {
 	}
 }
 
+// TestTornGroup loses some of the last records that were written together, and the middle of which
+// reached the disk: nobody was told that they are durable, but of those before them.
+func TestTornGroup(t *testing.T) {
+	dir := memDir(t)
+	l := open(t, Options{Dir: dir})
+	all := append(fill(t, l, 10, 100), fill(t, l, 10, 100)...)
+	closeLog(t, l)
+	path := segmentFiles(t, dir)[0]
+	whole := readFile(t, path)
+	frames := func(i int) int64 { return frame(int64(len(all[i].record))) }
+	mended := func(from, to Position) (bool, error) { return true, nil }
+	for _, c := range []struct {
+		zeros      []int
+		lost, torn int64
+	}{
+		{[]int{10}, 0, frames(10)},
+		{[]int{10, 15, 19}, 0, frames(10) + frames(15) + frames(19)},
+		{[]int{5}, frames(5), 0},
+		{[]int{5, 9, 12}, frames(5) + frames(9), frames(12)},
+		{[]int{9, 10}, 0, frames(9) + frames(10)}, // nothing tells that the first of them was durable
+	} {
+		b := bytes.Clone(whole)
+		want := slices.Clone(all)
+		for _, i := range c.zeros {
+			clear(b[segmentHeaderSize+int64(all[i].at):][:frames(i)])
+		}
+		want = slices.DeleteFunc(want, func(r stored) bool {
+			return slices.ContainsFunc(c.zeros, func(i int) bool { return all[i].at == r.at })
+		})
+		damaged := func() string {
+			copied := memDir(t)
+			writeFile(t, filepath.Join(copied, filepath.Base(path)), b)
+			return copied
+		}
+		torn := c.torn
+		if slices.Contains(c.zeros, 19) {
+			torn -= frames(19) // zeros behind the last record are none that was torn
+		}
+		report, err := Verify(damaged(), 0, 0, func(Position, []byte) error { return nil })
+		if err != nil || report.Lost != c.lost || report.Torn != torn || report.Records != len(want) {
+			t.Errorf("without %v: verified %+v, error %v", c.zeros, report, err)
+		}
+		got, report := reread(t, damaged())
+		expect(t, got, want)
+		if report.Lost != c.lost || report.Torn != torn {
+			t.Errorf("without %v: %+v", c.zeros, report)
+		}
+		l := open(t, Options{Dir: damaged()})
+		if report, err := l.ReplayMended(0, func(Position, []byte) error { return nil }, mended); err != nil || report.Lost != 0 || report.Torn != 0 {
+			t.Errorf("without %v, mended: %+v, error %v", c.zeros, report, err)
+		}
+	}
+}
+
 func TestDamageIsBounded(t *testing.T) {
 	dir := memDir(t)
 	l := open(t, Options{Dir: dir})
-	all := fill(t, l, 1001, 20)
+	all := fill(t, l, 1000, 20)
+	for range 3 {
+		all = append(all, stored{write(t, l, text(1, 20)), ""})
+	}
 	closeLog(t, l)
 	path := segmentFiles(t, dir)[0]
 	b := readFile(t, path)
@@ -342,7 +402,7 @@ func TestDamageIsBounded(t *testing.T) {
 	}
 	writeFile(t, path, b)
 	got, report := reread(t, dir)
-	if len(got) != 500 || len(report.Damage) != maxDamage || report.Lost < 500*36 || report.Torn < 36 {
+	if len(got) != 501 || len(report.Damage) != maxDamage || report.Lost < 501*36 || report.Torn < 36 {
 		t.Fatalf("%d records, report %+v", len(got), report)
 	}
 	if got, want := report.Damage[0].String(), path+": 40 bytes at position 0000000000000000"; got != want {

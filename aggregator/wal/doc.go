@@ -32,7 +32,7 @@
 // A segment starts with a header of 40 bytes:
 //
 //	 0  8  magic "NephoWal"
-//	 8  4  version, 1
+//	 8  4  version, 2 (1 has no record with the highest bit of its length)
 //	12  4  zero
 //	16  8  position of the first record, as in the name
 //	24  8  position of the end of the segment before: what that one holds from
@@ -44,7 +44,8 @@
 // to a multiple of 8:
 //
 //	 0  4  magic F9 4E 57 A1
-//	 4  4  length of the payload
+//	 4  4  length of the payload; the highest bit tells that all before this record
+//	       was durable when it was written
 //	 8  4  CRC of the payload
 //	12  4  CRC of bytes 0-11, continued from the record's position: from its upper
 //	       half xor its lower one
@@ -55,7 +56,9 @@
 // multiple of 8 and the position in it keep anything but a record at its own place,
 // such as the copy of one inside a payload, from being taken for one. So reading
 // finds the next sound record after any damage. Zeros may follow the last record of a
-// segment. Of records that were written together when the machine stopped, a disk may keep
-// later ones and lose earlier ones; that looks like damage, though nobody was told that
-// they are durable.
+// segment.
+//
+// Of records that were written together when the machine stopped, a disk may keep later
+// ones and lose earlier ones. Nobody was told that they are durable, and so what
+// is missing behind the last record with the highest bit is torn, and not damage.
 package wal

@@ -79,7 +79,7 @@ func (l *Log) begins(good Position, room int64) bool {
 		l.mu.Unlock()
 		if size := last.offset(good); size < max(last.size, last.ahead) && l.current.Truncate(size) == nil {
 			l.mu.Lock()
-			last.size = size
+			last.size, last.ahead = size, size
 			l.mu.Unlock()
 		}
 	}

@@ -59,6 +59,7 @@ type Log struct {
 	o      Options
 	dir    *directory
 	found  Position // end of what Open found
+	sure   Position // before it, all that Open found was durable
 	opened Position // of the first record of this process
 	torn   int64    // bytes that Open cut
 
@@ -134,12 +135,12 @@ func (l *Log) begin() error {
 	for len(segments) > 0 && end == 0 {
 		last := segments[len(segments)-1]
 		floor = max(floor, last.start)
-		sound, written, err := last.end(limit)
+		e, err := last.end(limit)
 		if err != nil {
 			return err
 		}
-		l.torn += written.minus(sound)
-		if sound == last.start {
+		l.torn += e.written.minus(e.sound)
+		if e.sound == last.start {
 			// Nothing in it, so the new segment may need its name.
 			if err := l.dir.remove(last); err != nil {
 				return err
@@ -150,7 +151,7 @@ func (l *Log) begin() error {
 			segments = segments[:len(segments)-1]
 			continue
 		}
-		end = sound
+		end, l.sure = e.sound, e.settled
 	}
 	start := max(end, floor, l.o.First)
 	if len(segments) == 0 {

@@ -183,7 +183,7 @@ func TestOpenRefuses(t *testing.T) {
 	refuses("a newer format", "start the version that wrote it", func(dir string) {
 		path := segmentFiles(t, dir)[0]
 		b := readFile(t, path)
-		b[8] = 2
+		b[8] = formatVersion + 1
 		header := append([]byte(nil), b[:36]...)
 		writeFile(t, path, append(sumUp(header), b[segmentHeaderSize:]...))
 	})

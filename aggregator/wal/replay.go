@@ -13,9 +13,8 @@ const maxDamage = 100
 type Report struct {
 	Records int
 	Bytes   int64 // of the records, without their headers
-	// Torn is bytes that were cut from the end of the log when it was opened: a
-	// record that was being written when the machine or the process ended, and
-	// that nobody was told was durable.
+	// Torn is bytes at the end of the log, and between its last records, that were being
+	// written when the machine or the process ended, and that nobody was told were durable.
 	Torn int64
 	// Lost is bytes of the log that could not be read nor mended: records that were durable.
 	Lost int64
@@ -61,6 +60,10 @@ func (l *Log) ReplayMended(from Position, f func(p Position, record []byte) erro
 			if mended, err := mend(from, to); err != nil || mended {
 				return err
 			}
+		}
+		if from >= l.sure {
+			report.Torn += to.minus(from)
+			return nil
 		}
 		report.lose(file, from, to)
 		return nil

@@ -24,6 +24,7 @@ type scanner struct {
 	record   []byte // the payload; valid until the next call
 	position Position
 	skipped  Position // where the damage before the record begins; position when there is none
+	settled  bool     // what is before the record was durable when it was written
 
 	unreadable Position // end of what the disk refused to give, 0 if it gave all
 
@@ -42,14 +43,14 @@ func (s *scanner) next() bool {
 	p := s.at
 	s.skipped = p
 	for p < s.to {
-		size, sum, ok := s.header(p)
+		size, sum, settled, ok := s.header(p)
 		if !ok {
 			p = s.candidate(p + alignment)
 			continue
 		}
 		b := s.peek(p, recordHeaderSize+int(size))
 		if b = b[min(len(b), recordHeaderSize):]; len(b) == int(size) && crc32.Checksum(b, castagnoli) == sum {
-			s.record, s.position = b, p
+			s.record, s.position, s.settled = b, p, settled
 			s.at = p + Position(frame(size))
 			return true
 		}
@@ -60,14 +61,15 @@ func (s *scanner) next() bool {
 }
 
 // header returns what a sound header at p says of a record that fits.
-func (s *scanner) header(p Position) (size int64, sum uint32, ok bool) {
+func (s *scanner) header(p Position) (size int64, sum uint32, settled, ok bool) {
 	b := s.peek(p, recordHeaderSize)
 	if len(b) < recordHeaderSize || binary.LittleEndian.Uint32(b) != recordMagic ||
 		binary.LittleEndian.Uint32(b[12:]) != headerSum(p, b) {
-		return 0, 0, false
+		return 0, 0, false, false
 	}
-	size = int64(binary.LittleEndian.Uint32(b[4:]))
-	return size, binary.LittleEndian.Uint32(b[8:]), size <= MaxRecord && frame(size) <= s.to.minus(p)
+	length := binary.LittleEndian.Uint32(b[4:])
+	size, settled = int64(length&^settledBit), length&settledBit != 0
+	return size, binary.LittleEndian.Uint32(b[8:]), settled, size <= MaxRecord && frame(size) <= s.to.minus(p)
 }
 
 // candidate returns the first place at or after p where a header may begin, or the end.
@@ -88,8 +90,8 @@ func (s *scanner) candidate(p Position) Position {
 	return s.to
 }
 
-// written is the end of the places for records, from p on, with something else than zeros. What
-// the disk refuses to give counts as written.
+// written is the end of what is not zeros from p on, in whole places for records. What the
+// disk refuses to give counts as written.
 func (s *scanner) written(p Position) Position {
 	end := p
 	for p < s.to {

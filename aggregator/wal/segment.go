@@ -18,7 +18,7 @@ const (
 	segmentHeaderSize = 40
 	segmentMagic      = "NephoWal"
 	segmentExt        = ".wal"
-	formatVersion     = 1
+	formatVersion     = 2
 
 	lockName = "lock"
 
@@ -61,8 +61,8 @@ func parseSegmentHeader(b []byte, start Position) (before Position, ok bool, err
 		binary.LittleEndian.Uint32(b[36:]) != crc32.Checksum(b[:36], castagnoli) {
 		return 0, false, nil
 	}
-	if v := binary.LittleEndian.Uint32(b[8:]); v != formatVersion {
-		return 0, false, fmt.Errorf("it has format version %d, and this program reads version %d: start the version that wrote it", v, formatVersion)
+	if v := binary.LittleEndian.Uint32(b[8:]); v < 1 || v > formatVersion {
+		return 0, false, fmt.Errorf("it has format version %d, and this program reads versions up to %d: start the version that wrote it", v, formatVersion)
 	}
 	if p := Position(binary.LittleEndian.Uint64(b[16:])); p != start {
 		return 0, false, fmt.Errorf("it was renamed: give it back its name, %s", SegmentName(p))
@@ -77,8 +77,8 @@ type segment struct {
 	start  Position // of the first record
 	before Position // end of the segment before; start when that is not known
 	known  bool
-	size   int64 // of the file, without zeros behind the records
-	ahead  int64 // of the file with these, for who commits
+	size   int64 // of the file; of one that is written to, without the zeros
+	ahead  int64 // of the file that is written to, with them; for who commits
 	leaves bool  // is being trimmed: the file may be gone
 }
 
@@ -87,26 +87,35 @@ func (s *segment) offset(p Position) int64 {
 	return segmentHeaderSize + p.minus(s.start)
 }
 
-// end is the position after the last sound record before limit, and that after all
-// that was written before limit. A file that cannot be read to its end counts as sound, for what is
-// in it is not known to have been half-written.
-func (s *segment) end(limit Position) (sound, written Position, err error) {
+// ends are places where a segment may end.
+type ends struct {
+	settled Position // what is before it was durable, as a record behind it tells
+	sound   Position // after the last sound record
+	written Position // after all that is not zeros
+}
+
+// end looks for them before limit. A file that cannot be read to its end counts as
+// sound, for what is in it is not known to have been half-written.
+func (s *segment) end(limit Position) (ends, error) {
 	f, err := os.Open(s.path)
 	if err != nil {
-		return 0, 0, err
+		return ends{}, err
 	}
 	defer f.Close() //nolint:errcheck // only read
 	sc := newScanner(f, s.start, s.start, s.start+Position(max(0, s.size-segmentHeaderSize)))
 	sc.to = min(sc.to, limit)
-	sound = s.start
+	e := ends{settled: s.start, sound: s.start}
 	for sc.next() {
-		sound = sc.at
+		e.sound = sc.at
+		if sc.settled {
+			e.settled = sc.position
+		}
 	}
-	written = sc.written(sound)
+	e.written = sc.written(e.sound)
 	if sc.unreadable > 0 {
-		sound = written
+		e.settled, e.sound = e.written, e.written
 	}
-	return sound, written, nil
+	return e, nil
 }
 
 // directory is the folder of a log, locked.

@@ -3,13 +3,14 @@ package wal
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 )
 
 // Verify reads the log in a folder from a position on, and reports what of it cannot
 // be read; f is called with each record, as by [Log.Replay]. Nothing is changed and no
 // lock is taken, so that a log may be looked at while it is in use: records that
-// come meanwhile are left out, and segments that are trimmed meanwhile are not missed.
+// come meanwhile may be left out, and segments that are trimmed meanwhile are not missed.
 // Behind the last sound record there may be one that is only half written, which is
 // torn and no damage, unless it is before the position durable, before which
 // all is known to have been written.
@@ -64,7 +65,8 @@ type verification struct {
 	segment *segment
 	f       func(p Position, record []byte) error
 	durable Position
-	last    bool // what is behind its last record may be half written
+	last    bool     // the last records may be half written
+	holes   []Damage // between these
 }
 
 func (v *verification) read(from, end Position) error {
@@ -76,6 +78,10 @@ func (v *verification) read(from, end Position) error {
 		return fmt.Errorf("cannot read the write-ahead log: %w", err)
 	}
 	defer file.Close() //nolint:errcheck // only read
+	return v.scan(file, from, end)
+}
+
+func (v *verification) scan(file io.ReaderAt, from, end Position) error {
 	sc := newScanner(file, v.segment.start, from, end)
 	for sc.next() {
 		if sc.skipped < sc.position {
@@ -83,31 +89,68 @@ func (v *verification) read(from, end Position) error {
 			// before the earlier ones; a second look finds those.
 			again := newScanner(file, v.segment.start, sc.skipped, sc.position)
 			for again.next() {
-				v.report.lack(v.segment.path, again.skipped, again.position)
+				v.hole(again.skipped, again.position)
 				if err := v.record(again); err != nil {
 					return err
 				}
 			}
-			v.report.lack(v.segment.path, again.skipped, sc.position)
+			v.hole(again.skipped, sc.position)
 		}
 		if err := v.record(sc); err != nil {
 			return err
 		}
 	}
-	if v.last {
-		durable := min(end, v.durable)
-		written := max(sc.written(sc.skipped), durable)
-		end = written
-		if sc.unreadable == 0 {
-			end = max(sc.skipped, durable)
-		}
-		v.report.Torn += written.minus(end)
+	if !v.last {
+		v.report.lack(v.segment.path, sc.skipped, end)
+		return nil
 	}
-	v.report.lack(v.segment.path, sc.skipped, end)
+	return v.tail(file, sc, end)
+}
+
+// tail is what is behind the last record that sc found.
+func (v *verification) tail(file io.ReaderAt, sc *scanner, end Position) error {
+	written := sc.written(sc.skipped)
+	// Records may have come since sc has looked; what was written by now and is still none
+	// is torn.
+	sc = newScanner(file, v.segment.start, sc.skipped, end)
+	for sc.next() {
+		v.hole(sc.skipped, sc.position)
+		if err := v.record(sc); err != nil {
+			return err
+		}
+	}
+	for _, hole := range v.holes {
+		if hole.From < v.durable {
+			v.report.lack(hole.File, hole.From, hole.To)
+		} else {
+			v.report.Torn += hole.To.minus(hole.From)
+		}
+	}
+	lost := max(sc.skipped, v.durable)
+	if sc.unreadable > 0 {
+		lost = max(written, v.durable)
+	}
+	v.report.lack(v.segment.path, sc.skipped, lost)
+	v.report.Torn += max(written, lost).minus(lost)
 	return nil
 }
 
+// hole is a stretch without a sound record, and before one.
+func (v *verification) hole(from, to Position) {
+	if from < to && v.last {
+		v.holes = append(v.holes, Damage{v.segment.path, from, to})
+		return
+	}
+	v.report.lack(v.segment.path, from, to)
+}
+
 func (v *verification) record(sc *scanner) error {
+	if sc.settled {
+		for _, hole := range v.holes {
+			v.report.lack(hole.File, hole.From, hole.To)
+		}
+		v.holes = nil
+	}
 	v.report.Records++
 	v.report.Bytes += int64(len(sc.record))
 	return v.f(sc.position, sc.record)

@@ -2,6 +2,7 @@ package wal
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -100,6 +101,46 @@ func TestVerifyDurable(t *testing.T) {
 	}
 	if _, report := verify(t, dir, 0, end); report.Lost != end.minus(0) {
 		t.Errorf("report %+v", report)
+	}
+}
+
+// lateReader is a file of which the last bytes are zeros until it was read so often.
+type lateReader struct {
+	whole []byte
+	from  int
+	reads int
+}
+
+func (r *lateReader) ReadAt(b []byte, offset int64) (int, error) {
+	n := copy(b, r.whole[min(int(offset), len(r.whole)):])
+	if r.reads--; r.reads >= 0 {
+		clear(b[max(0, min(n, r.from-int(offset))):n])
+	}
+	if n < len(b) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+// A record that is being written when it is looked at, and whole a moment later, is not torn.
+func TestVerifyLooksAgain(t *testing.T) {
+	dir := memDir(t)
+	l := open(t, Options{Dir: dir})
+	fill(t, l, 5, 100)
+	last := write(t, l, text(5, 1000))
+	whole := readFile(t, segmentFiles(t, dir)[0]) // with zeros behind it
+	for reads, torn := range []bool{false, false, true} {
+		if torn {
+			reads = 1000 // it never becomes whole
+		}
+		v := verification{report: &Report{}, segment: &segment{}, f: func(Position, []byte) error { return nil }, last: true}
+		file := &lateReader{whole, segmentHeaderSize + int(last) + 300, reads}
+		if err := v.scan(file, 0, Position(len(whole)-segmentHeaderSize)); err != nil {
+			t.Fatal(err)
+		}
+		if r := v.report; (r.Torn > 0) != torn || r.Lost > 0 || (r.Records == 6) == torn {
+			t.Errorf("after %d reads: %+v", reads, *r)
+		}
 	}
 }
 
