@@ -144,7 +144,8 @@ func TestVerifyWhileTheEngineIsInUse(t *testing.T) {
 		}
 	}()
 	for i, ended := 0, false; !ended; i++ {
-		put(t, e, Ref(i%50), testNow.Add(-time.Hour+time.Duration(i)*time.Second/4), 1, 2, 3)
+		// Each is later than what the metric has, or late when an hour has begun between them.
+		put(t, e, Ref(i%50), testNow.Add(-time.Hour+time.Duration(i)*time.Second), 1, 2, 3)
 		if i%200 == 199 {
 			if err := e.Checkpoint(t.Context()); err != nil {
 				t.Error(err)
