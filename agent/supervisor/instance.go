@@ -25,6 +25,7 @@ type Instance struct {
 	mu      sync.Mutex
 	changed chan struct{}
 	life    *Life // the life in which it is started
+	unsure  *Life // the life in which it may be started, though nobody waited for the answer
 	state   State
 	lastErr error
 	flush   time.Duration
@@ -49,6 +50,12 @@ func (i *Instance) keep(ctx context.Context) {
 			return
 		}
 		err = i.start(ctx, life)
+		if err != nil && ctx.Err() != nil {
+			// The plugin may have found that it was still waited for.
+			i.mu.Lock()
+			i.unsure = life
+			i.mu.Unlock()
+		}
 		if late.count(life, err) && ctx.Err() == nil {
 			life.Kill(fmt.Errorf("instance %q does not finish starting", i.request.Instance))
 		}
@@ -228,10 +235,35 @@ func (i *Instance) Stop(ctx context.Context) error {
 	i.cancel()
 	<-i.done
 	defer i.set(Stopped, nil, nil)
-	life := i.Current() // only now: it may have been started just before
-	if life == nil {
-		return nil
+	// Only now: it may have been started just before.
+	i.mu.Lock()
+	life, unsure := i.life, i.unsure
+	i.unsure = nil
+	i.mu.Unlock()
+	var err error
+	switch {
+	case life != nil:
+		err = i.end(ctx, life)
+	case unsure != nil:
+		// At the end of its context the plugin would stop what still starts, and let
+		// another begin beside it. This call therefore goes on until the start is over
+		// or the process ends, though nobody waits for it longer than ctx.
+		ended := make(chan error, 1)
+		go func() { ended <- i.end(context.WithoutCancel(ctx), unsure) }()
+		select {
+		case err = <-ended:
+		case <-ctx.Done():
+			err = fmt.Errorf("its start goes on: %w", ctx.Err())
+		}
 	}
+	if err != nil {
+		return fmt.Errorf("cannot stop instance %q: %w", i.request.Instance, err)
+	}
+	return nil
+}
+
+// end asks the plugin to stop the instance.
+func (i *Instance) end(ctx context.Context, life *Life) error {
 	select {
 	case <-life.Done():
 		return nil
@@ -241,8 +273,5 @@ func (i *Instance) Stop(ctx context.Context) error {
 	if err == nil && reply.Error != "" {
 		err = errors.New(reply.Error)
 	}
-	if err != nil {
-		return fmt.Errorf("cannot stop instance %q: %w", i.request.Instance, err)
-	}
-	return nil
+	return err
 }
