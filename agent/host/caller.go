@@ -31,8 +31,8 @@ const grace = time.Second
 
 // noticed is how long the end of a process may take to be noticed after that of the
 // connection to it. Who takes it for another failure blames no batch for it, so that
-// the same batch ends the process once more.
-const noticed = 10 * time.Second
+// the same batch ends the process once more. Only tests change it.
+var noticed = 10 * time.Second
 
 // suspect is something given to a plugin, which may be what ends its process. The
 // process may serve others: only a call that was alone is to blame.
@@ -135,23 +135,28 @@ func (c *caller) call(ctx context.Context, do func(ctx context.Context, life *su
 	case status.Code(err) == codes.ResourceExhausted:
 		return fmt.Errorf("%w: %w", errTooLarge, reason(status.Convert(err).Message()))
 	}
-	c.missed = 0 // it answered, or is gone
 	select {
 	case <-life.Done():
+		c.missed = 0
 		return errCrashed
 	case <-time.After(100 * time.Millisecond):
-		// The connection may be noticed to be gone before the process is.
-		if status.Code(err) == codes.Unavailable {
-			select {
-			case <-life.Done():
-				return errCrashed
-			case <-time.After(noticed):
-			case <-ctx.Done():
-				return ctx.Err()
-			}
+	}
+	why := reason(status.Convert(err).Message())
+	if status.Code(err) == codes.Unavailable {
+		// The connection may be noticed to be gone before the process is. A process
+		// that lives on without it is of no use.
+		select {
+		case <-life.Done():
+			c.missed = 0
+			return errCrashed
+		case <-time.After(noticed):
+			return c.miss(life, fmt.Errorf("its connection is broken: %w", why))
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
-	return reason(status.Convert(err).Message())
+	c.missed = 0 // it answered
+	return why
 }
 
 // miss notes a call that was not answered for the given reason, and ends the
