@@ -121,7 +121,7 @@ func (r *regular) append(text []byte) error {
 
 // rotate moves the file away and begins a new one.
 func (r *regular) rotate() error {
-	now := time.Now()
+	now := time.Now().Round(0) // by the clock that names show, which may have been set back
 	if next := r.rotated.Add(time.Millisecond); now.Before(next) {
 		now = next // a removed file's name is free, but would make this one the older
 	}

@@ -87,7 +87,8 @@ func TestRotationByAge(t *testing.T) {
 	}
 }
 
-// The name of a file that was removed is not given to a younger one.
+// The name of a file that was removed is not given to a younger one, nor one that
+// sorts before it when the clock was set back.
 func TestRotatedNamesSortByAge(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "out.json")
 	r := &regular{path: path, mode: 0o600, log: slog.New(slog.DiscardHandler)}
@@ -108,5 +109,11 @@ func TestRotatedNamesSortByAge(t *testing.T) {
 		if err := os.Remove(last); err != nil {
 			t.Fatal(err)
 		}
+		// The clock is set back: what a monotonic one says would hide that.
+		if r.rotated != r.rotated.Round(0) {
+			t.Fatalf("the time of the last name is %v", r.rotated)
+		}
+		r.rotated = r.rotated.Add(time.Hour)
+		last = path + r.rotated.UTC().Format(rotatedStamp)
 	}
 }
