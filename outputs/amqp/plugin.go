@@ -117,8 +117,8 @@ func (p *publisher) Start(_ context.Context, env sdk.Env) error {
 }
 
 // Stop closes the connection.
-func (p *publisher) Stop(context.Context) error {
-	p.disconnect()
+func (p *publisher) Stop(ctx context.Context) error {
+	p.disconnect(ctx)
 	return nil
 }
 
@@ -141,10 +141,7 @@ func (p *publisher) Publish(ctx context.Context, batch *sdk.Batch) error {
 			// channel. While it is blocked, though, a new connection would only
 			// publish the same once more.
 			if !s.usable() || ctx.Err() != nil && s.conn.Blocked() == nil {
-				if ctx.Err() != nil {
-					s.conn.Abort() // there is no time for a goodbye
-				}
-				p.disconnect()
+				p.disconnect(ctx)
 			}
 			return err
 		}
@@ -172,8 +169,8 @@ func (p *publisher) connect(ctx context.Context) (*session, error) {
 		if p.session.usable() {
 			return p.session, nil
 		}
-		p.log.Warn("lost the connection to RabbitMQ", "address", p.session.conn.Address, "error", p.session.reason())
-		p.disconnect()
+		p.log.Warn("lost the connection to RabbitMQ", "address", p.session.conn.Address, "error", p.session.reason(ctx))
+		p.disconnect(ctx)
 	}
 	conn, err := p.Dial(ctx, "nepho publisher "+p.instance+" on "+p.hostname)
 	if err != nil {
@@ -189,8 +186,10 @@ func (p *publisher) connect(ctx context.Context) (*session, error) {
 	return s, nil
 }
 
-func (p *publisher) disconnect() {
+// disconnect says goodbye unless ctx has ended, and does not wait beyond that.
+func (p *publisher) disconnect(ctx context.Context) {
 	if p.session != nil {
+		defer context.AfterFunc(ctx, p.session.conn.Abort)()
 		p.session.conn.Close()
 		p.session = nil
 	}

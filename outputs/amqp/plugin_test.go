@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/nephoscope/nepho/sdk"
+	"github.com/rabbitmq/amqp091-go"
+
 	"github.com/nephoscope/nepho/sdk/config"
 )
 
@@ -152,6 +154,24 @@ func TestPublishEndsInTime(t *testing.T) {
 		}
 		if p.PublishTimeout > time.Minute {
 			t.Fatalf("got %v, want all three addresses tried", err)
+		}
+	}
+}
+
+// Who asks why a channel was closed waits for an answer no longer than allowed: the
+// library may hang before it tells.
+func TestReasonEndsInTime(t *testing.T) {
+	s := &session{closes: make(chan *amqp091.Error, 1)}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.reason(ctx); err == nil {
+		t.Error("no error where nothing is known")
+	}
+	s.closes <- &amqp091.Error{Code: amqp091.NotFound, Reason: "no exchange"}
+	close(s.closes)
+	for range 2 { // it is known from then on
+		if err := s.reason(t.Context()); err == nil || !strings.Contains(err.Error(), "no exchange") {
+			t.Errorf("got %v", err)
 		}
 	}
 }

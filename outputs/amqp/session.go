@@ -100,10 +100,15 @@ func (s *session) returns() map[string]amqp.Return {
 func (s *session) usable() bool { return !s.ch.IsClosed() && !s.conn.IsClosed() }
 
 // reason tells why the channel was closed, of which usable has told.
-func (s *session) reason() error {
+func (s *session) reason(ctx context.Context) error {
 	// The library marks the channel closed first and tells the reason then, at the
-	// latest by closing closes.
-	e := <-s.closes
+	// latest by closing closes. Between these it writes, which may hang.
+	var e *amqp.Error
+	select {
+	case e = <-s.closes:
+	case <-ctx.Done():
+		return errors.New("channel closed, and no time was left to learn why")
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e != nil {
@@ -131,7 +136,7 @@ func (s *session) publish(ctx context.Context, messages []outgoing) error {
 		case err != nil:
 			return s.explain(ctx, errors.New("RabbitMQ has not confirmed the messages in time"))
 		case !acked && !s.usable():
-			return s.explain(ctx, s.reason())
+			return s.explain(ctx, s.reason(ctx))
 		case !acked:
 			refused++
 		}
@@ -186,7 +191,7 @@ func (s *session) explain(ctx context.Context, err error) error {
 		return blocked
 	}
 	if !s.usable() && ctx.Err() == nil {
-		err = s.reason()
+		err = s.reason(ctx)
 	}
 	var e *amqp.Error
 	if errors.As(err, &e) {
