@@ -46,8 +46,8 @@ type Options struct {
 	// is 16 and twice the number of CPUs, which they are taken for.
 	Connections int
 	// WriterCache and ViewCache are the most bytes of SQLite's pages that the
-	// connection that writes, and each of those that read, keeps in memory; 0 is 32
-	// and 8 MiB. LogSize is how long its log gets before it is merged into the file: a
+	// connection that writes, and each of those that read, keeps in memory while it is
+	// used; 0 is 32 and 8 MiB. LogSize is how long its log gets before it is merged into the file: a
 	// page that is changed several times until then is written there once; 0 is 32 MiB.
 	WriterCache, ViewCache, LogSize int
 	// Again, if set, reports further errors after which a transaction is tried again

@@ -8,6 +8,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"github.com/google/uuid"
 )
@@ -18,6 +20,7 @@ type pool struct {
 	db      *sql.DB
 	dialect *dialect
 	kept    chan *Session // nil for PostgreSQL; holds nil where none is open
+	watched atomic.Bool   // it will be looked for connections that rest
 }
 
 func newKeptPool(db *sql.DB, d *dialect, size int) *pool {
@@ -53,6 +56,8 @@ func (p *pool) with(ctx context.Context, f func(*Session) error) (err error) {
 		if s.broken {
 			s.forget(driver.ErrBadConn)
 			s = nil
+		} else if p.kept != nil {
+			p.used(s)
 		}
 	}()
 	return f(s)
@@ -78,7 +83,8 @@ type Session struct {
 	conn     *sql.Conn
 	dialect  *dialect
 	prepared map[string]*sql.Stmt
-	broken   bool // is not to be used again
+	broken   bool      // is not to be used again
+	used     time.Time // last; 0 if it has no pages to give back
 }
 
 // Shared is [DB.Shared]: what is not in the SQL that both understand is chosen by it.
