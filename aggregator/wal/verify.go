@@ -82,6 +82,19 @@ func (v *verification) read(from, end Position) error {
 }
 
 func (v *verification) scan(file io.ReaderAt, from, end Position) error {
+	sc, err := v.records(file, from, end)
+	if err != nil {
+		return err
+	}
+	if !v.last {
+		v.report.lack(v.segment.path, sc.skipped, end)
+		return nil
+	}
+	return v.tail(file, sc, end)
+}
+
+// records reads all records, and gives the scanner that found no more.
+func (v *verification) records(file io.ReaderAt, from, end Position) (*scanner, error) {
 	sc := newScanner(file, v.segment.start, from, end)
 	for sc.next() {
 		if sc.skipped < sc.position {
@@ -91,20 +104,16 @@ func (v *verification) scan(file io.ReaderAt, from, end Position) error {
 			for again.next() {
 				v.hole(again.skipped, again.position)
 				if err := v.record(again); err != nil {
-					return err
+					return nil, err
 				}
 			}
 			v.hole(again.skipped, sc.position)
 		}
 		if err := v.record(sc); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	if !v.last {
-		v.report.lack(v.segment.path, sc.skipped, end)
-		return nil
-	}
-	return v.tail(file, sc, end)
+	return sc, nil
 }
 
 // tail is what is behind the last record that sc found.
@@ -112,12 +121,9 @@ func (v *verification) tail(file io.ReaderAt, sc *scanner, end Position) error {
 	written := sc.written(sc.skipped)
 	// Records may have come since sc has looked; what was written by now and is still none
 	// is torn.
-	sc = newScanner(file, v.segment.start, sc.skipped, end)
-	for sc.next() {
-		v.hole(sc.skipped, sc.position)
-		if err := v.record(sc); err != nil {
-			return err
-		}
+	sc, err := v.records(file, sc.skipped, end)
+	if err != nil {
+		return err
 	}
 	for _, hole := range v.holes {
 		if hole.From < v.durable {

@@ -2,7 +2,6 @@ package wal
 
 import (
 	"bytes"
-	"io"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -104,42 +103,52 @@ func TestVerifyDurable(t *testing.T) {
 	}
 }
 
-// lateReader is a file of which the last bytes are zeros until it was read so often.
-type lateReader struct {
-	whole []byte
-	from  int
-	reads int
+// views is a file that changes: each read sees the next of its contents, and at last the same one.
+type views struct {
+	contents [][]byte
+	reads    int
 }
 
-func (r *lateReader) ReadAt(b []byte, offset int64) (int, error) {
-	n := copy(b, r.whole[min(int(offset), len(r.whole)):])
-	if r.reads--; r.reads >= 0 {
-		clear(b[max(0, min(n, r.from-int(offset))):n])
-	}
-	if n < len(b) {
-		return n, io.EOF
-	}
-	return n, nil
+func (v *views) ReadAt(b []byte, offset int64) (int, error) {
+	whole := v.contents[min(v.reads, len(v.contents)-1)]
+	v.reads++
+	return bytes.NewReader(whole).ReadAt(b, offset)
 }
 
-// A record that is being written when it is looked at, and whole a moment later, is not torn.
+// Records that come while they are looked for are neither torn nor lost.
 func TestVerifyLooksAgain(t *testing.T) {
 	dir := memDir(t)
 	l := open(t, Options{Dir: dir})
-	fill(t, l, 5, 100)
-	last := write(t, l, text(5, 1000))
-	whole := readFile(t, segmentFiles(t, dir)[0]) // with zeros behind it
-	for reads, torn := range []bool{false, false, true} {
-		if torn {
-			reads = 1000 // it never becomes whole
-		}
+	first := fill(t, l, 5, 100)
+	second, third := write(t, l, text(5, 1000)), write(t, l, text(6, 1000))
+	end := l.Position()
+	whole := readFile(t, segmentFiles(t, dir)[0]) // with zeros behind the records
+	without := func(from, to Position) []byte {
+		b := bytes.Clone(whole)
+		clear(b[segmentHeaderSize+int(from) : segmentHeaderSize+int(to)])
+		return b
+	}
+	before, half, later := without(second, end), without(third-300, end), without(second, third)
+	for _, c := range []struct {
+		contents      [][]byte
+		more          int
+		torn, damaged bool
+	}{
+		{[][]byte{before}, 0, false, false},
+		{[][]byte{before, whole}, 2, false, false},
+		{[][]byte{half, whole}, 2, false, false},
+		{[][]byte{half}, 0, true, false},
+		{[][]byte{later, whole}, 2, false, false},
+		{[][]byte{before, later, whole}, 2, false, false},
+		{[][]byte{later}, 1, false, true},
+		{[][]byte{before, later}, 1, false, true},
+	} {
 		v := verification{report: &Report{}, segment: &segment{}, f: func(Position, []byte) error { return nil }, last: true}
-		file := &lateReader{whole, segmentHeaderSize + int(last) + 300, reads}
-		if err := v.scan(file, 0, Position(len(whole)-segmentHeaderSize)); err != nil {
+		if err := v.scan(&views{contents: c.contents}, 0, Position(len(whole)-segmentHeaderSize)); err != nil {
 			t.Fatal(err)
 		}
-		if r := v.report; (r.Torn > 0) != torn || r.Lost > 0 || (r.Records == 6) == torn {
-			t.Errorf("after %d reads: %+v", reads, *r)
+		if r := v.report; (r.Torn > 0) != c.torn || (r.Lost > 0) != c.damaged || r.Records != len(first)+c.more {
+			t.Errorf("%d contents, %d records more, torn %v, damaged %v: %+v", len(c.contents), c.more, c.torn, c.damaged, *r)
 		}
 	}
 }
