@@ -2,18 +2,15 @@ package catalog
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
-	"time"
-
-	"go.uber.org/goleak"
 
 	"github.com/nephoscope/nepho/agent/config"
+	"github.com/nephoscope/nepho/integration/parts"
 	"github.com/nephoscope/nepho/sdk"
 	sdkconfig "github.com/nephoscope/nepho/sdk/config"
 	"github.com/nephoscope/nepho/sdk/protocol"
@@ -29,18 +26,7 @@ func TestMain(m *testing.M) {
 		sdk.Serve(plugin("outside"))
 		return
 	}
-	code := m.Run()
-	for deadline := time.Now().Add(time.Minute); code == 0; {
-		err := goleak.Find()
-		if err == nil {
-			break
-		}
-		if time.Now().After(deadline) {
-			fmt.Fprintln(os.Stderr, err)
-			code = 1
-		}
-	}
-	os.Exit(code)
+	parts.Main(m)
 }
 
 type pollster struct {

@@ -17,6 +17,7 @@ import (
 	"github.com/nephoscope/nepho/agent/config"
 	"github.com/nephoscope/nepho/agent/spool"
 	"github.com/nephoscope/nepho/agent/supervisor"
+	"github.com/nephoscope/nepho/integration/parts"
 	"github.com/nephoscope/nepho/sdk"
 	"github.com/nephoscope/nepho/sdk/wire"
 )
@@ -43,18 +44,7 @@ func TestMain(m *testing.M) {
 	default:
 		// A process's pipes are read for a while after its end.
 		const supervisor = "github.com/nephoscope/nepho/agent/supervisor."
-		code := m.Run()
-		for begun := time.Now(); code == 0; {
-			err := goleak.Find(goleak.IgnoreAnyFunction(supervisor+"(*process).Start.func1"), goleak.IgnoreAnyFunction(supervisor+"bridge"))
-			if err == nil {
-				break
-			}
-			if time.Since(begun) > patience {
-				fmt.Fprintln(os.Stderr, err)
-				code = 1
-			}
-		}
-		os.Exit(code)
+		parts.Main(m, goleak.IgnoreAnyFunction(supervisor+"(*process).Start.func1"), goleak.IgnoreAnyFunction(supervisor+"bridge"))
 	}
 }
 

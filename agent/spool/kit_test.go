@@ -12,14 +12,14 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
+	"github.com/nephoscope/nepho/integration/parts"
 )
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(crashDirEnv); dir != "" {
 		crashChild(dir)
 	}
-	goleak.VerifyTestMain(m)
+	parts.Main(m)
 }
 
 // logBuffer collects what a spool logs.

@@ -4,40 +4,27 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
-	"go.uber.org/goleak"
 
 	"github.com/nephoscope/nepho/agent/host"
 	"github.com/nephoscope/nepho/agent/supervisor"
+	"github.com/nephoscope/nepho/integration/parts"
 	"github.com/nephoscope/nepho/sdk"
 )
 
 func TestMain(m *testing.M) {
-	code := m.Run()
 	// A server notices the end of a connection after its client.
-	for deadline := time.Now().Add(time.Minute); code == 0; {
-		err := goleak.Find()
-		if err == nil {
-			break
-		}
-		if time.Now().After(deadline) {
-			fmt.Fprintln(os.Stderr, err)
-			code = 1
-		}
-	}
-	os.Exit(code)
+	parts.Main(m)
 }
 
 // teller tells what a test wants told.

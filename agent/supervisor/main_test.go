@@ -12,8 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
+	"github.com/nephoscope/nepho/integration/parts"
 	"github.com/nephoscope/nepho/sdk"
 	"github.com/nephoscope/nepho/sdk/config"
 	"github.com/nephoscope/nepho/sdk/protocol"
@@ -27,19 +26,8 @@ func TestMain(m *testing.M) {
 		serve()
 		return
 	}
-	code := m.Run()
 	// What a plugin still says is read for a moment after its end.
-	for deadline := time.Now().Add(time.Minute); code == 0; {
-		err := goleak.Find()
-		if err == nil {
-			break
-		}
-		if time.Now().After(deadline) {
-			fmt.Fprintln(os.Stderr, err)
-			code = 1
-		}
-	}
-	os.Exit(code)
+	parts.Main(m)
 }
 
 // hoard is what a plugin keeps that grows.

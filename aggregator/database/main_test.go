@@ -7,8 +7,6 @@ import (
 	"testing"
 	"testing/fstest"
 
-	"go.uber.org/goleak"
-
 	"github.com/nephoscope/nepho/integration/parts"
 )
 
@@ -25,7 +23,7 @@ func TestMain(m *testing.M) {
 		code = m.Run()
 	})
 	if err == nil && code == 0 {
-		err = goleak.Find()
+		err = parts.AwaitGoroutines()
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -13,11 +13,10 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/nephoscope/nepho/aggregator/objects/objectstest"
 	"github.com/nephoscope/nepho/aggregator/policy"
 	"github.com/nephoscope/nepho/aggregator/window"
+	"github.com/nephoscope/nepho/integration/parts"
 )
 
 func TestMain(m *testing.M) {
@@ -27,7 +26,7 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv("NEPHO_ENGINE_TO_FILL"); dir != "" {
 		toFill(dir)
 	}
-	goleak.VerifyTestMain(m)
+	parts.Main(m)
 }
 
 func TestErrorsOfCallers(t *testing.T) {

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"go.uber.org/goleak"
 
 	"github.com/nephoscope/nepho/integration/parts"
 )
@@ -30,7 +29,7 @@ func TestMain(m *testing.M) {
 		code = m.Run()
 	})
 	if err == nil && code == 0 {
-		err = goleak.Find()
+		err = parts.AwaitGoroutines()
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

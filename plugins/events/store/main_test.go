@@ -13,8 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/nephoscope/nepho/aggregator/database"
 	"github.com/nephoscope/nepho/integration/parts"
 	"github.com/nephoscope/nepho/sdk"
@@ -33,12 +31,7 @@ func TestMain(m *testing.M) {
 		code = m.Run()
 	})
 	if err == nil && code == 0 {
-		// It waits for half a second, which on a busy machine connections take longer to close.
-		for end := time.Now().Add(30 * time.Second); ; {
-			if err = goleak.Find(); err == nil || time.Now().After(end) {
-				break
-			}
-		}
+		err = parts.AwaitGoroutines()
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
